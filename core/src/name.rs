@@ -1,0 +1,223 @@
+//! The names that must not be confused with one another: brokers, triggers, topics, groups, partitions and
+//! offsets.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A Broker: its namespace and name, shown as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct BrokerId {
+    /// The Kubernetes namespace, or in standalone the first segment of the path.
+    pub namespace: String,
+    /// The name within the namespace.
+    pub name: String,
+}
+
+/// A Trigger: its namespace and name, shown as `namespace/name`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TriggerId {
+    /// The Kubernetes namespace.
+    pub namespace: String,
+    /// The name within the namespace.
+    pub name: String,
+}
+
+macro_rules! namespaced {
+    ($type:ident) => {
+        impl $type {
+            /// Names the object; the parts are taken as they are.
+            pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+                Self { namespace: namespace.into(), name: name.into() }
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                write!(f, "{}/{}", self.namespace, self.name)
+            }
+        }
+
+        impl std::str::FromStr for $type {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                match text.split_once('/') {
+                    Some((namespace, name))
+                        if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
+                    {
+                        Ok(Self::new(namespace, name))
+                    }
+                    _ => Err(NameError(text.to_owned())),
+                }
+            }
+        }
+    };
+}
+
+namespaced!(BrokerId);
+namespaced!(TriggerId);
+
+/// A text that is not of the form `NAMESPACE/NAME`.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not of the form NAMESPACE/NAME")]
+pub struct NameError(String);
+
+/// A topic of the event log.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TopicName(String);
+
+/// A group of cursors in the event log: one per Trigger.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct GroupName(String);
+
+/// Kafka's limit on the name of a topic or a group, in bytes.
+pub const MAX_LOG_NAME: usize = 249;
+
+impl TopicName {
+    /// The topic of a Broker's events: `trigon.<namespace>.<broker>`.
+    ///
+    /// A namespace contains no dot, so two Brokers never share a name (peer's R15).
+    pub fn of_broker(broker: &BrokerId) -> Self {
+        Self(log_name("trigon", &[&broker.namespace, &broker.name]))
+    }
+
+    /// The topic of a Broker's parked events. Its own prefix keeps it apart from every Broker's name.
+    pub fn of_parked(broker: &BrokerId) -> Self {
+        Self(log_name("trigon-parked", &[&broker.namespace, &broker.name]))
+    }
+
+    /// A topic that somebody else named.
+    pub fn external(name: impl Into<String>) -> Self {
+        Self(name.into())
+    }
+
+    /// The name as the log knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl GroupName {
+    /// The group of a Trigger's cursors: `trigon.<namespace>.<broker>.<trigger>`.
+    pub fn of_trigger(broker: &BrokerId, trigger: &TriggerId) -> Self {
+        Self(log_name("trigon", &[&broker.namespace, &broker.name, &trigger.name]))
+    }
+
+    /// The name as the log knows it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TopicName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl fmt::Display for GroupName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+fn log_name(prefix: &str, parts: &[&str]) -> String {
+    let full = format!("{prefix}.{}", parts.join("."));
+    if full.len() <= MAX_LOG_NAME {
+        return full;
+    }
+    // FNV-1a, 128 bits: stable across versions and platforms, which a std hasher does not promise.
+    let hash = full.bytes().fold(0x6c62_272e_07bb_0142_62b8_2175_6295_c58d_u128, |hash, byte| {
+        (hash ^ u128::from(byte)).wrapping_mul(0x0000_0000_0100_0000_0000_0000_0000_013b)
+    });
+    let tail = format!("-{hash:032x}");
+    let mut cut = MAX_LOG_NAME - tail.len();
+    while !full.is_char_boundary(cut) {
+        cut -= 1;
+    }
+    format!("{}{tail}", &full[..cut])
+}
+
+/// A partition of a topic, counted from 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct PartitionId(pub u32);
+
+/// The place of a record in its partition, counted from 0 and never used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// The offset after this one.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// One partition of one topic.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct TopicPartition {
+    /// The topic.
+    pub topic: TopicName,
+    /// The partition within it.
+    pub partition: PartitionId,
+}
+
+/// Where a record stands in its topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Position {
+    /// The partition.
+    pub partition: PartitionId,
+    /// The offset within the partition.
+    pub offset: Offset,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.partition, self.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_topics_do_not_collide_across_namespaces_nor_with_parked_topics() {
+        let a = TopicName::of_broker(&BrokerId::new("a", "b.parked"));
+        let b = TopicName::of_parked(&BrokerId::new("a", "b"));
+        assert_ne!(a, b);
+        assert_eq!(a.as_str(), "trigon.a.b.parked");
+    }
+
+    #[test]
+    fn a_long_name_keeps_its_head_and_gets_a_hashed_tail() {
+        let long = "x".repeat(253);
+        let one = TopicName::of_broker(&BrokerId::new("ns", format!("{long}1")));
+        let two = TopicName::of_broker(&BrokerId::new("ns", format!("{long}2")));
+        assert_eq!(one.as_str().len(), MAX_LOG_NAME);
+        assert!(one.as_str().starts_with("trigon.ns.xxx"));
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn an_id_is_read_as_it_is_shown() {
+        let id: BrokerId = "default/orders".parse().unwrap();
+        assert_eq!(id, BrokerId::new("default", "orders"));
+        assert!("default".parse::<BrokerId>().is_err());
+        assert!("a/b/c".parse::<BrokerId>().is_err());
+    }
+}
