@@ -25,6 +25,8 @@ use crate::attempt::{Attempt, AttemptId, LaneId, Outcome};
 
 mod lane;
 mod step;
+#[cfg(test)]
+mod tests;
 
 /// Names a scan within its partition; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
