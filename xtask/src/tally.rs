@@ -2,16 +2,16 @@
 
 /// What the summaries have said so far.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(crate) struct Tally {
     /// Tests that passed.
-    pub passed: u64,
+    pub(crate) passed: u64,
     /// Tests that failed or timed out.
-    pub failed: u64,
+    pub(crate) failed: u64,
 }
 
 impl Tally {
     /// Takes one line of output in; lines that are no summary change nothing.
-    pub fn count(&mut self, line: &str) {
+    pub(crate) fn count(&mut self, line: &str) {
         let line = line.trim_start();
         let counts = match line.strip_prefix("test result:") {
             Some(rest) => rest,
