@@ -8,7 +8,8 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::event::Event;
-use crate::filter::{Filter, Requirement, clause};
+use crate::filter::requirement::Requirement;
+use crate::filter::{Filter, clause};
 
 /// Finds the filters that an event passes without evaluating all of them.
 #[derive(Clone, Debug, Default)]
@@ -64,13 +65,17 @@ impl FilterIndex {
     /// Appends the places of all filters that the event passes to `matches`, ascending and each once.
     pub fn matches(&self, event: &Event, matches: &mut Vec<usize>) {
         let start = matches.len();
-        // A filter is in one drawer only, and there an event opens one folder at most: each comes up once.
+        matches.extend(self.candidates(event).filter(|place| self.filters[*place].matches(event)));
+        matches[start..].sort_unstable();
+    }
+
+    /// The filters that the event may pass, in no order. A filter is in one drawer only, of which an event opens
+    /// one folder at most: so each comes up once.
+    pub(super) fn candidates(&self, event: &Event) -> impl Iterator<Item = usize> {
         let filed = self.drawers.iter().filter_map(|drawer| {
             let value = clause::value(event, &drawer.attribute)?;
             drawer.by_value.get(value)
         });
-        let candidates = filed.chain([&self.unfiled]).flatten().copied();
-        matches.extend(candidates.filter(|place| self.filters[*place].matches(event)));
-        matches[start..].sort_unstable();
+        filed.chain([&self.unfiled]).flatten().copied()
     }
 }
