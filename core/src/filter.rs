@@ -18,7 +18,11 @@ use crate::event::Event;
 mod clause;
 pub mod explain;
 pub mod index;
+#[cfg(test)]
+mod reference;
 mod requirement;
+#[cfg(test)]
+mod tests;
 
 use clause::Clause;
 pub use explain::Explanation;
