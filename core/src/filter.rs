@@ -1,18 +1,332 @@
-//! Which events a Trigger wants.
+//! Which events a Trigger wants: the legacy `filter.attributes` and the `filters` dialects, compiled.
+//!
+//! A filter is an immutable tree; cloning shares it. Matching is pure, total and allocates nothing, and costs at
+//! most one look at an attribute per clause, of which there are at most [`MAX_CLAUSES`], nested at most
+//! [`MAX_DEPTH`] deep (FLN-17). Attribute names are checked here (VAL-21); where in a manifest they stand, and
+//! that an object sets one dialect only, is for the reader of manifests.
+//!
+//! Two leaves stand for what is no condition on the event. A *no-op* (`{}`, an empty map or list, and whatever
+//! is made of nothing else, `not: {}` included) passes every event (FLN-11). An *invalid* filter (an empty
+//! value, an unknown dialect) passes none, and neither does a `not` around it, lest it fail open.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
 
 use crate::event::Event;
 
+mod clause;
 pub mod index;
 
+use clause::Clause;
 pub use index::FilterIndex;
 
-/// A compiled filter.
+/// How deep `all`, `any` and `not` may nest, a clause counting as one. Lists within lists of the same kind, and
+/// lists of one element, are merged first and count once.
+pub const MAX_DEPTH: usize = 32;
+
+/// How many clauses a filter may have.
+pub const MAX_CLAUSES: usize = 4_096;
+
+/// A compiled filter; cloning shares it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Filter {}
+pub struct Filter(Arc<Node>);
+
+#[derive(Debug, PartialEq)]
+enum Node {
+    Everything,
+    Invalid(Box<str>),
+    Clause(Clause),
+    All(Box<[Filter]>),
+    Any(Box<[Filter]>),
+    Not(Filter),
+}
+
+/// Why a filter could not be compiled.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    /// These attribute names are none (VAL-21).
+    #[error("no attribute can be called {names:?}: write lower-case letters and digits, a letter first")]
+    AttributeNames {
+        /// All bad names of the map.
+        names: Vec<String>,
+    },
+    /// More than [`MAX_DEPTH`].
+    #[error("the filter nests {depth} deep: write it with at most {MAX_DEPTH} levels of all, any and not")]
+    TooDeep {
+        /// How deep it nests.
+        depth: usize,
+    },
+    /// More than [`MAX_CLAUSES`].
+    #[error("the filter has {clauses} clauses: write it with at most {MAX_CLAUSES}")]
+    TooManyClauses {
+        /// How many it has.
+        clauses: usize,
+    },
+}
+
+/// What the event must have to pass a filter: one of `values`, as text, for `attribute`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Requirement<'a> {
+    /// The attribute under the name that the filter gives it.
+    pub attribute: &'a Arc<str>,
+    /// Sorted, each once, never empty.
+    pub values: Vec<&'a Arc<str>>,
+}
 
 impl Filter {
+    /// The filter that every event passes: `{}`, or none at all (FLN-01).
+    pub fn everything() -> Self {
+        Node::Everything.into()
+    }
+
+    /// The legacy `filter.attributes`: every attribute has exactly its value; the empty value asks for presence
+    /// only (FLA-01, FLA-02). An empty map is [`everything`](Self::everything) (FLA-03).
+    ///
+    /// # Errors
+    /// When a name is not the name of an attribute, or there are more than [`MAX_CLAUSES`].
+    pub fn attributes(attributes: &BTreeMap<String, String>) -> Result<Self, FilterError> {
+        Self::clauses(attributes, |name, value| match value {
+            "" => Node::Clause(Clause::present(name)),
+            _ => Node::Clause(Clause::is(name, value)),
+        })
+    }
+
+    /// The dialect `exact` (FLN-04).
+    ///
+    /// # Errors
+    /// When a name is not the name of an attribute, or there are more than [`MAX_CLAUSES`].
+    pub fn exact(attributes: &BTreeMap<String, String>) -> Result<Self, FilterError> {
+        Self::dialect(attributes, Clause::is)
+    }
+
+    /// The dialect `prefix` (FLN-05).
+    ///
+    /// # Errors
+    /// When a name is not the name of an attribute, or there are more than [`MAX_CLAUSES`].
+    pub fn prefix(attributes: &BTreeMap<String, String>) -> Result<Self, FilterError> {
+        Self::dialect(attributes, Clause::starts_with)
+    }
+
+    /// The dialect `suffix` (FLN-05).
+    ///
+    /// # Errors
+    /// When a name is not the name of an attribute, or there are more than [`MAX_CLAUSES`].
+    pub fn suffix(attributes: &BTreeMap<String, String>) -> Result<Self, FilterError> {
+        Self::dialect(attributes, Clause::ends_with)
+    }
+
+    /// The filter that passes what all of `filters` pass: the dialect `all`, and the list `filters` itself (FLN-01).
+    ///
+    /// # Errors
+    /// When the result exceeds [`MAX_DEPTH`] or [`MAX_CLAUSES`].
+    pub fn all(filters: impl IntoIterator<Item = Self>) -> Result<Self, FilterError> {
+        let mut merged = Vec::new();
+        for filter in filters {
+            match &*filter.0 {
+                Node::Everything => {}
+                Node::All(inner) => merged.extend_from_slice(inner),
+                _ => merged.push(filter),
+            }
+        }
+        match merged.len() {
+            0 => Ok(Self::everything()),
+            1 => Ok(merged.remove(0)),
+            _ => Self::bounded(Node::All(merged.into())),
+        }
+    }
+
+    /// The filter that passes what at least one of `filters` passes: the dialect `any`. An empty list is a
+    /// no-op, and so is a list of nothing but no-ops.
+    ///
+    /// # Errors
+    /// When the result exceeds [`MAX_DEPTH`] or [`MAX_CLAUSES`].
+    pub fn any(filters: impl IntoIterator<Item = Self>) -> Result<Self, FilterError> {
+        let mut merged = Vec::new();
+        for filter in filters {
+            match &*filter.0 {
+                Node::Any(inner) => merged.extend_from_slice(inner),
+                _ => merged.push(filter),
+            }
+        }
+        if merged.iter().all(|filter| *filter.0 == Node::Everything) {
+            return Ok(Self::everything());
+        }
+        if merged.len() == 1 {
+            return Ok(merged.remove(0));
+        }
+        Self::bounded(Node::Any(merged.into()))
+    }
+
+    /// The filter that passes what `filter` does not: the dialect `not`. A no-op stays one (FLN-11), and what
+    /// contains an invalid filter becomes one.
+    ///
+    /// # Errors
+    /// When the result exceeds [`MAX_DEPTH`].
+    #[expect(clippy::should_implement_trait, reason = "it is named like its dialect, and it can fail")]
+    pub fn not(filter: Self) -> Result<Self, FilterError> {
+        if *filter.0 == Node::Everything {
+            return Ok(filter);
+        }
+        if filter.is_invalid() {
+            return Ok(Node::Invalid(format!("not ({filter})").into()).into());
+        }
+        Self::bounded(Node::Not(filter))
+    }
+
+    /// A filter in a dialect that Trigon does not know: no event passes it (FLN-03).
+    pub fn unknown(dialect: &str) -> Self {
+        Node::Invalid(format!("the dialect {dialect:?}, which is unknown and passes no event").into()).into()
+    }
+
     /// Whether the event passes. Pure, total, and free of allocation.
     pub fn matches(&self, event: &Event) -> bool {
-        unimplemented!("{event:?}")
+        match &*self.0 {
+            Node::Everything => true,
+            Node::Invalid(_) => false,
+            Node::Clause(clause) => clause.matches(event),
+            Node::All(filters) => filters.iter().all(|filter| filter.matches(event)),
+            Node::Any(filters) => filters.iter().any(|filter| filter.matches(event)),
+            Node::Not(filter) => !filter.matches(event),
+        }
     }
+
+    /// What the event must have to pass, as far as a look at exact values can tell: an event that fails one of
+    /// these fails the filter. Sorted by attribute.
+    pub fn requirements(&self) -> Vec<Requirement<'_>> {
+        match &*self.0 {
+            Node::Everything | Node::Invalid(_) | Node::Not(_) => Vec::new(),
+            Node::Clause(clause) => clause
+                .required_text()
+                .map(|(attribute, value)| Requirement { attribute, values: vec![value] })
+                .into_iter()
+                .collect(),
+            Node::All(filters) => {
+                let mut all: Vec<_> = filters.iter().flat_map(Self::requirements).collect();
+                all.sort_by_key(|requirement| (requirement.attribute, requirement.values.len()));
+                all
+            }
+            Node::Any(filters) => {
+                filters.iter().map(Self::requirements).reduce(|a, b| either(&a, &b)).unwrap_or_default()
+            }
+        }
+    }
+
+    fn dialect(
+        attributes: &BTreeMap<String, String>,
+        clause: fn(&str, &str) -> Clause,
+    ) -> Result<Self, FilterError> {
+        Self::clauses(attributes, |name, value| {
+            let clause = clause(name, value);
+            match value {
+                "" => Node::Invalid(format!("{clause}, which is empty and passes no event").into()),
+                _ => Node::Clause(clause),
+            }
+        })
+    }
+
+    fn clauses(
+        attributes: &BTreeMap<String, String>,
+        node: impl Fn(&str, &str) -> Node,
+    ) -> Result<Self, FilterError> {
+        let names: Vec<_> = attributes.keys().filter(|name| !is_attribute_name(name)).cloned().collect();
+        if !names.is_empty() {
+            return Err(FilterError::AttributeNames { names });
+        }
+        Self::all(attributes.iter().map(|(name, value)| node(name, value).into()))
+    }
+
+    fn bounded(node: Node) -> Result<Self, FilterError> {
+        let filter = Self::from(node);
+        let (depth, clauses) = filter.extent();
+        if depth > MAX_DEPTH {
+            return Err(FilterError::TooDeep { depth });
+        }
+        if clauses > MAX_CLAUSES {
+            return Err(FilterError::TooManyClauses { clauses });
+        }
+        Ok(filter)
+    }
+
+    /// The depth and the number of clauses.
+    fn extent(&self) -> (usize, usize) {
+        self.children()
+            .iter()
+            .map(Self::extent)
+            .reduce(|a, b| (a.0.max(b.0), a.1 + b.1))
+            .map_or((1, 1), |(depth, clauses)| (depth + 1, clauses))
+    }
+
+    fn is_invalid(&self) -> bool {
+        matches!(*self.0, Node::Invalid(_)) || self.children().iter().any(Self::is_invalid)
+    }
+
+    fn children(&self) -> &[Self] {
+        match &*self.0 {
+            Node::All(filters) | Node::Any(filters) => filters,
+            Node::Not(filter) => std::slice::from_ref(filter),
+            Node::Everything | Node::Invalid(_) | Node::Clause(_) => &[],
+        }
+    }
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self::everything()
+    }
+}
+
+impl From<Node> for Filter {
+    fn from(node: Node) -> Self {
+        Self(Arc::new(node))
+    }
+}
+
+/// One line of English.
+impl fmt::Display for Filter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |f: &mut fmt::Formatter<'_>, filters: &[Self], conjunction: &str| {
+            for (place, filter) in filters.iter().enumerate() {
+                if place > 0 {
+                    write!(f, " {conjunction} ")?;
+                }
+                match *filter.0 {
+                    Node::All(_) | Node::Any(_) => write!(f, "({filter})")?,
+                    _ => write!(f, "{filter}")?,
+                }
+            }
+            Ok(())
+        };
+        match &*self.0 {
+            Node::Everything => f.write_str("every event"),
+            Node::Invalid(words) => f.write_str(words),
+            Node::Clause(clause) => write!(f, "{clause}"),
+            Node::All(filters) => list(f, filters, "and"),
+            Node::Any(filters) => list(f, filters, "or"),
+            Node::Not(filter) => write!(f, "not ({filter})"),
+        }
+    }
+}
+
+/// Whether a filter can speak of an attribute of this name: `^[a-z][a-z0-9]*$`, of any length (VAL-21, VAL-22).
+pub fn is_attribute_name(name: &str) -> bool {
+    name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+}
+
+/// What is required by one filter or the other: the attributes that both require, with the values of both.
+fn either<'a>(a: &[Requirement<'a>], b: &[Requirement<'a>]) -> Vec<Requirement<'a>> {
+    let mut both: Vec<Requirement<'a>> = Vec::new();
+    for a in a {
+        // The first of an attribute has the fewest values.
+        let is_new = both.last().is_none_or(|last| last.attribute != a.attribute);
+        let other = b.iter().find(|b| b.attribute == a.attribute);
+        if let (true, Some(b)) = (is_new, other) {
+            let mut values: Vec<_> = a.values.iter().chain(&b.values).copied().collect();
+            values.sort_unstable();
+            values.dedup();
+            both.push(Requirement { attribute: a.attribute, values });
+        }
+    }
+    both
 }
