@@ -5,9 +5,12 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::error::Error;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
 
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio_util::task::TaskTracker;
@@ -17,7 +20,7 @@ use tokio_util::task::TaskTracker;
 pub struct TaskGroup {
     tasks: JoinSet<Result<(), BoxError>>,
     names: HashMap<Id, Cow<'static, str>>,
-    spawner: Spawner,
+    group: Arc<Shared>,
     panics: mpsc::Receiver<&'static str>,
 }
 
@@ -27,6 +30,20 @@ pub struct TaskGroup {
 #[derive(Clone, Debug)]
 pub struct Spawner {
     name: &'static str,
+    group: Arc<Shared>,
+}
+
+/// A future that somebody waits for, and that a task finishes when nobody does any more.
+///
+/// Costs one allocation; a task is started only when it is dropped before its end.
+#[must_use = "futures do nothing unless polled"]
+pub struct ToTheEnd<F: Future<Output: Send> + Send + 'static> {
+    future: Option<Pin<Box<F>>>,
+    spawner: Spawner,
+}
+
+#[derive(Debug)]
+struct Shared {
     tracker: TaskTracker,
     panics: mpsc::Sender<&'static str>,
     liveness: Liveness,
@@ -65,13 +82,8 @@ impl TaskGroup {
     pub fn new() -> Self {
         // One place is enough: the first panic is the failure, the others are in the log.
         let (sender, panics) = mpsc::channel(1);
-        let spawner = Spawner {
-            name: "tasks",
-            tracker: TaskTracker::new(),
-            panics: sender,
-            liveness: Liveness::default(),
-        };
-        Self { tasks: JoinSet::new(), names: HashMap::new(), spawner, panics }
+        let group = Shared { tracker: TaskTracker::new(), panics: sender, liveness: Liveness::default() };
+        Self { tasks: JoinSet::new(), names: HashMap::new(), group: Arc::new(group), panics }
     }
 
     /// Starts a task; the name is for logs and failures.
@@ -86,12 +98,12 @@ impl TaskGroup {
 
     /// A handle that starts short tasks for this group.
     pub fn spawner(&self, name: &'static str) -> Spawner {
-        Spawner { name, ..self.spawner.clone() }
+        Spawner { name, group: Arc::clone(&self.group) }
     }
 
     /// Tells whether a task has failed, from anywhere. It takes note when the group is waited on.
     pub fn liveness(&self) -> Liveness {
-        self.spawner.liveness.clone()
+        self.group.liveness.clone()
     }
 
     /// How many tasks were started and not waited for.
@@ -130,8 +142,8 @@ impl TaskGroup {
             let failure = self.ended(ended);
             first = first.or(failure);
         }
-        self.spawner.tracker.close();
-        self.spawner.tracker.wait().await;
+        self.group.tracker.close();
+        self.group.tracker.wait().await;
         if let Ok(name) = self.panics.try_recv() {
             let panicked = TaskFailure::Panicked { name: name.into(), message: "see the log".into() };
             first = first.or(Some(panicked));
@@ -152,7 +164,7 @@ impl TaskGroup {
                 TaskFailure::Panicked { name, message: message_of(&*panic) }
             }
         };
-        self.spawner.liveness.fail();
+        self.group.liveness.fail();
         Some(failure)
     }
 
@@ -174,21 +186,29 @@ impl Spawner {
         F: Future<Output: Send> + Send + 'static,
     {
         let report = PanicReport { spawner: self.clone() };
-        drop(self.tracker.spawn(async move {
+        drop(self.group.tracker.spawn(async move {
             // The report is dropped with the task: by a return, or by a panic that unwinds through here.
             let _report = report;
             drop(task.await);
         }));
     }
 
-    /// How many tasks run now.
+    /// Makes a future that is run to its end even when whoever waits for it goes away.
+    pub fn to_the_end<F>(&self, future: F) -> ToTheEnd<F>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        ToTheEnd { future: Some(Box::pin(future)), spawner: self.clone() }
+    }
+
+    /// How many tasks all spawners of the group run now.
     pub fn len(&self) -> usize {
-        self.tracker.len()
+        self.group.tracker.len()
     }
 
     /// Whether no task runs now.
     pub fn is_empty(&self) -> bool {
-        self.tracker.is_empty()
+        self.group.tracker.is_empty()
     }
 }
 
@@ -198,6 +218,28 @@ where
 {
     fn execute(&self, task: F) {
         self.spawn(task);
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Future for ToTheEnd<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let future = self.future.as_mut().expect("a future is not polled after its end");
+        let output = ready!(future.as_mut().poll(cx));
+        self.future = None;
+        Poll::Ready(output)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for ToTheEnd<F> {
+    fn drop(&mut self) {
+        // Without a runtime the process is ending, and there is nothing left to run it on.
+        if let Some(future) = self.future.take()
+            && Handle::try_current().is_ok()
+        {
+            self.spawner.spawn(future);
+        }
     }
 }
 
@@ -219,8 +261,8 @@ struct PanicReport {
 impl Drop for PanicReport {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.spawner.liveness.fail();
-            if self.spawner.panics.try_send(self.spawner.name).is_err() {
+            self.spawner.group.liveness.fail();
+            if self.spawner.group.panics.try_send(self.spawner.name).is_err() {
                 tracing::error!(task = self.spawner.name, "another task panicked");
             }
         }
@@ -285,6 +327,25 @@ mod tests {
         let failure = group.join_all().await.unwrap_err();
         assert_eq!(failure.to_string(), "task first failed");
         receiver.await.expect("the short task was waited for");
+    }
+
+    #[tokio::test]
+    async fn what_nobody_waits_for_any_more_is_finished_by_a_task() {
+        let mut group = TaskGroup::new();
+        let spawner = group.spawner("end");
+        assert_eq!(spawner.to_the_end(async { 7 }).await, 7);
+
+        let (go, gone) = tokio::sync::oneshot::channel::<()>();
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let mut future = Box::pin(spawner.to_the_end(async move {
+            gone.await.expect("told to go on");
+            sender.send(7)
+        }));
+        assert!(futures::poll!(future.as_mut()).is_pending());
+        drop(future);
+        go.send(()).unwrap();
+        assert_eq!(receiver.await, Ok(7));
+        assert!(group.first_failure().await.is_none());
     }
 
     #[tokio::test]
