@@ -254,8 +254,10 @@ mod tests {
         let mut trigger = Trigger::default();
         trigger.metadata.namespace = Some("shop".to_owned());
         trigger.spec.subscriber = Some(destination(None));
-        trigger.spec.delivery =
-            Some(DeliverySpec { dead_letter_sink: Some(destination(Some("other"))), ..DeliverySpec::default() });
+        trigger.spec.delivery = Some(DeliverySpec {
+            dead_letter_sink: Some(destination(Some("other"))),
+            ..DeliverySpec::default()
+        });
         trigger.set_defaults();
         assert_eq!(trigger.spec.filter, Some(AttributesFilter::default()));
         assert_eq!(trigger.spec.subscriber, Some(destination(Some("shop"))));

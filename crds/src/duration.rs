@@ -127,7 +127,8 @@ fn share(fraction: &str, unit: u128) -> u128 {
 
 /// How `30s`, `500ms`, `1.5h` or `30` would be written in ISO-8601.
 fn suggestion(text: &str) -> String {
-    let example = || "seconds as \"PT30S\", minutes as \"PT5M\", hours as \"PT1H\", days as \"P7D\"".to_owned();
+    let example =
+        || "seconds as \"PT30S\", minutes as \"PT5M\", hours as \"PT1H\", days as \"P7D\"".to_owned();
     let lower = text.trim().to_ascii_lowercase();
     let upper = lower.to_ascii_uppercase();
     if upper != text && parse(&upper).is_ok() {
@@ -202,9 +203,38 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         for text in [
-            "", " ", "P", "PT", "P1DT", "1S", "T1S", "PTS", "PT1", "P1", "P00", "PT1X", "PT1S2S", "PT1S1M", "P1H",
-            "PT1D", "PT.5S", "PT5.S", "PT1.5M2S", "P0.5DT1H", "PT1S ", " PT1S", "pt1s", "PT-1S", "--PT1S", "PT1.5",
-            "PT1..5S", "invalid time", "30s", "5m", "10", "PT１S",
+            "",
+            " ",
+            "P",
+            "PT",
+            "P1DT",
+            "1S",
+            "T1S",
+            "PTS",
+            "PT1",
+            "P1",
+            "P00",
+            "PT1X",
+            "PT1S2S",
+            "PT1S1M",
+            "P1H",
+            "PT1D",
+            "PT.5S",
+            "PT5.S",
+            "PT1.5M2S",
+            "P0.5DT1H",
+            "PT1S ",
+            " PT1S",
+            "pt1s",
+            "PT-1S",
+            "--PT1S",
+            "PT1.5",
+            "PT1..5S",
+            "invalid time",
+            "30s",
+            "5m",
+            "10",
+            "PT１S",
         ] {
             assert!(matches!(parse(text), Err(DurationError::Syntax { .. })), "{text:?}");
         }

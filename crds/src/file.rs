@@ -142,7 +142,12 @@ impl Reader {
                 ("items", Value::List(items)) => items.into_iter().for_each(|item| self.document(file, item)),
                 ("items", Value::Null) | ("apiVersion" | "kind" | "metadata", _) => {}
                 ("items", _) => {
-                    self.unreadable(file, entry.place, "items", "is not a list; write \"- \" before each object");
+                    self.unreadable(
+                        file,
+                        entry.place,
+                        "items",
+                        "is not a list; write \"- \" before each object",
+                    );
                 }
                 (other, _) => {
                     let message = "unknown field; a List has apiVersion, kind, metadata, items";

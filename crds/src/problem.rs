@@ -48,6 +48,11 @@ impl Findings {
         self.0.push(Finding { path: path.clone(), message: message.into() });
     }
 
+    /// Adds what was noted elsewhere.
+    pub(crate) fn extend(&mut self, others: Self) {
+        self.0.extend(others.0);
+    }
+
     /// Whether nothing was noted.
     pub(crate) fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -135,7 +135,11 @@ impl Fitter {
                 for entry in entries {
                     let path = path.name(&entry.key);
                     if matches!(entry.node.value, Value::Null) {
-                        self.misfit(entry.place, path, "has no value; write \"\" for the empty text".to_owned());
+                        self.misfit(
+                            entry.place,
+                            path,
+                            "has no value; write \"\" for the empty text".to_owned(),
+                        );
                     } else if let Some(text) = self.text(&entry.node, &path) {
                         texts.insert(entry.key.clone(), Json::String(text));
                     }
@@ -159,7 +163,9 @@ impl Fitter {
                     let path = path.name(&entry.key);
                     match fields.iter().find(|(name, _)| *name == entry.key) {
                         Some((_, shape)) => {
-                            object.extend(self.fit(&entry.node, shape, &path).map(|json| (entry.key.clone(), json)));
+                            object.extend(
+                                self.fit(&entry.node, shape, &path).map(|json| (entry.key.clone(), json)),
+                            );
                         }
                         None => {
                             let message = self.unknown(&entry.key, fields, &path.parent());
@@ -205,7 +211,9 @@ impl Fitter {
                 Ok(number) => format!("is a text; write the number without quotes: {number}"),
                 Err(_) => format!("{text:?} is not a whole number; write one from 0 to {}", i32::MAX),
             },
-            Value::Null | Value::List(_) | Value::Map(_) => format!("is {}; write a whole number", node.kind()),
+            Value::Null | Value::List(_) | Value::Map(_) => {
+                format!("is {}; write a whole number", node.kind())
+            }
         };
         self.misfit(node.place, path.clone(), message);
         None
@@ -285,13 +293,18 @@ mod tests {
         let (documents, error) = documents(text);
         assert!(error.is_none(), "{error:?}");
         let (_, misfits) = fit(&documents[0], &TRIGGER);
-        misfits.iter().map(|m| format!("{}:{}: {}: {}", m.place.line, m.place.column, m.path, m.message)).collect()
+        misfits
+            .iter()
+            .map(|m| format!("{}:{}: {}: {}", m.place.line, m.place.column, m.path, m.message))
+            .collect()
     }
 
     /// VAL-03
     #[test]
     fn all_unknown_fields_are_found_with_a_suggestion() {
-        let found = misfits("spec:\n  subscribr: {}\n  retry: 1\n  filters:\n  - sql: x\n    colour: red\nstatu: {}\n");
+        let found = misfits(
+            "spec:\n  subscribr: {}\n  retry: 1\n  filters:\n  - sql: x\n    colour: red\nstatu: {}\n",
+        );
         assert_eq!(
             found,
             [
@@ -318,7 +331,7 @@ mod tests {
                 "3:21: spec.delivery.retry: is a text; write the number without quotes: 3",
                 "3:35: spec.delivery.timeout: 5 is a number in YAML; write it in quotes: \"5\"",
                 "5:21: spec.filter.attributes.a: no is a boolean in YAML; write it in quotes: \"no\"",
-                "5:28: spec.filter.attributes.b: has no value; write \"\" for the empty text",
+                "5:25: spec.filter.attributes.b: has no value; write \"\" for the empty text",
                 "6:12: spec.filters: is a map; write a list, each element with \"- \" before it",
                 "7:15: spec.subscriber: is a text; write a map of names to values",
             ]
@@ -327,10 +340,14 @@ mod tests {
 
     #[test]
     fn numbers_of_all_notations_are_told_from_texts() {
-        for text in ["1", "-1", "+1", "1.5", ".5", "1e3", "1_000", "0x1F", "0o17", "010", ".inf", "-.INF", ".NaN"] {
+        for text in
+            ["1", "-1", "+1", "1.5", ".5", "1e3", "1_000", "0x1F", "0o17", "010", ".inf", "-.INF", ".NaN"]
+        {
             assert!(is_number(text), "{text}");
         }
-        for text in ["", "a", "inf", "nan", "1.2.3", "1a", "PT1S", "2026-11-21", "-", ".", "0x", "_1", "infinity"] {
+        for text in
+            ["", "a", "inf", "nan", "1.2.3", "1a", "PT1S", "2026-11-21", "-", ".", "0x", "_1", "infinity"]
+        {
             assert!(!is_number(text), "{text}");
         }
     }

@@ -7,11 +7,14 @@ pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a s
         return None;
     }
     let text = text.to_lowercase();
-    let allowed = (text.chars().count() / 3).max(1);
+    let length = text.chars().count();
+    let allowed = (length / 3).max(1);
     candidates
         .into_iter()
-        .map(|candidate| (distance(&text, &candidate.to_lowercase()), candidate))
-        .filter(|(distance, _)| *distance <= allowed)
+        .map(|candidate| (candidate.to_lowercase(), candidate))
+        .map(|(lower, candidate)| (lower.contains(&text) && length > 2, distance(&text, &lower), candidate))
+        .filter(|(is_part, distance, _)| *is_part || *distance <= allowed)
+        .map(|(_, distance, candidate)| (distance, candidate))
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }
@@ -47,6 +50,8 @@ mod tests {
         assert_eq!(nearest("Broker", names), Some("broker"));
         assert_eq!(nearest("delviery", names), Some("delivery"));
         assert_eq!(nearest("fliter", names), Some("filter"));
+        assert_eq!(nearest("sql", ["exact", "cesql"]), Some("cesql"));
+        assert_eq!(nearest("er", names), None);
         assert_eq!(nearest("replicas", names), None);
         assert_eq!(nearest("", names), None);
         assert_eq!(nearest(&"subscriber".repeat(100), names), None);

@@ -11,8 +11,8 @@ use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 /// The largest file that is read, in bytes: some thirty thousand Triggers.
 pub const MAX_FILE: usize = 16 * 1024 * 1024;
 
-/// The deepest nesting of lists and maps.
-pub const MAX_DEPTH: usize = 64;
+/// The deepest nesting of lists and maps: twice what a filter may nest, and the manifest around it.
+pub const MAX_DEPTH: usize = 128;
 
 /// The most that anchors and aliases of a file may copy, in bytes, each node counted as 64 bytes and its text.
 pub const MAX_COPIED: usize = 1024 * 1024;
@@ -148,7 +148,9 @@ impl<'a> Reader<'a> {
                 self.copy(&node, place)?;
                 return Ok(node);
             }
-            Event::Scalar(text, style, anchor, tag) => (scalar(text.into_owned(), style, tag.as_deref(), place)?, anchor),
+            Event::Scalar(text, style, anchor, tag) => {
+                (scalar(text.into_owned(), style, tag.as_deref(), place)?, anchor)
+            }
             Event::SequenceStart(anchor, tag) => {
                 refuse_tag(tag.as_deref(), "seq", place)?;
                 (Value::List(self.list(depth)?), anchor)
@@ -207,7 +209,8 @@ impl<'a> Reader<'a> {
     fn copy(&mut self, node: &Node, place: Place) -> Result<(), SyntaxError> {
         self.copied = self.copied.saturating_add(node.cost());
         if self.copied > MAX_COPIED {
-            let message = format!("anchors and aliases copy more than {MAX_COPIED} bytes; write the values out");
+            let message =
+                format!("anchors and aliases copy more than {MAX_COPIED} bytes; write the values out");
             return Err(error(place, message));
         }
         Ok(())
@@ -233,12 +236,7 @@ fn error(place: Place, message: impl Into<String>) -> SyntaxError {
     SyntaxError { place, message: message.into() }
 }
 
-fn scalar(
-    text: String,
-    style: ScalarStyle,
-    tag: Option<&Tag>,
-    place: Place,
-) -> Result<Value, SyntaxError> {
+fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> Result<Value, SyntaxError> {
     if tag.is_some() {
         refuse_tag(tag, "str", place)?;
         return Ok(Value::Text(text));
@@ -318,7 +316,8 @@ mod tests {
 
     #[test]
     fn depth_and_size_are_bounded() {
-        assert!(only_error(&"[".repeat(100_000)).message.contains("deep"));
+        assert!(only_error(&"[".repeat(200)).message.contains("deep"));
+        assert!(only_error(&"[".repeat(1_000_000)).place.line == 1);
         assert!(only_error(&"- ".repeat(10_000)).message.contains("deep"));
         assert!(only_error(&" ".repeat(MAX_FILE + 1)).message.contains("split it"));
     }
