@@ -39,3 +39,6 @@ impl Mode {
 }
 
 const PREFIX: &[u8] = b"application/cloudevents";
+
+#[cfg(test)]
+mod tests;

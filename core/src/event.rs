@@ -10,6 +10,8 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 pub(crate) mod rules;
+#[cfg(any(test, feature = "proptest"))]
+pub mod strategy;
 
 /// An event has at most this many attributes besides `specversion` and those that Trigon adds itself: more than fit into the 64 KiB that every
 /// intermediary must forward (CE-09), and fewer than a header map takes.
@@ -306,7 +308,7 @@ impl std::error::Error for InvalidEvent {}
 /// One thing that is wrong with an event, for the answer to its producer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// The attribute, or `data`.
+    /// The attribute, or `data`, or `*` for all attributes together.
     pub attribute: String,
     /// What is wrong with it and what would be right.
     pub reason: String,
@@ -314,8 +316,11 @@ pub struct Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = if self.attribute == "data" { "" } else { "attribute " };
-        write!(f, "{kind}{}: {}", self.attribute, self.reason)
+        match &*self.attribute {
+            "data" => write!(f, "data: {}", self.reason),
+            "*" => write!(f, "attributes: {}", self.reason),
+            attribute => write!(f, "attribute {attribute}: {}", self.reason),
+        }
     }
 }
 

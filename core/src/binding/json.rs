@@ -337,11 +337,8 @@ impl<'a> Data<'a> {
         let is_encoded = event.spec_version() == SpecVersion::V03
             && event.attribute("datacontentencoding").is_some_and(is_base64);
         let content_type = event.attribute("datacontenttype");
-        if !is_encoded
-            && content_type.is_some_and(is_json)
-            && let Ok(json) = serde_json::from_slice(data)
-        {
-            return Self::Json(json);
+        if !is_encoded && content_type.is_some_and(is_json) {
+            return serde_json::from_slice(data).map_or(Self::Base64(data), Self::Json);
         }
         match std::str::from_utf8(data) {
             Ok(text) if is_encoded || content_type.is_some_and(is_text) => Self::Text(text),
@@ -378,6 +375,11 @@ fn write_to(event: &Event, text: &mut Vec<u8>) {
         }
         Data::Base64(bytes) => {
             if is_v03_base64 {
+                if event.attribute("datacontenttype").is_none() {
+                    // In 0.3 a reader would take it for JSON.
+                    write_name("datacontenttype", text);
+                    write_string("application/octet-stream", text);
+                }
                 write_name("datacontentencoding", text);
                 write_string("base64", text);
             }
@@ -411,7 +413,8 @@ fn is_json(content_type: &str) -> bool {
         .is_ok_and(|parsed| parsed.subty == "json" || parsed.suffix.is_some_and(|suffix| suffix == "json"))
 }
 
-/// Whether data of this type is text that people write as a string in JSON (JSON-05); base64 is never wrong.
+/// Whether data of this type, which is not JSON, is text that people write as a string (JSON-05). Where this
+/// does not know it, base64 is never wrong.
 fn is_text(content_type: &str) -> bool {
     let Ok(parsed) = MediaType::parse(content_type) else { return false };
     let is_utf8 = parsed.get_param(mediatype::names::CHARSET).is_none_or(|charset| {
@@ -424,5 +427,7 @@ fn is_text(content_type: &str) -> bool {
     is_utf8 && (parsed.ty == "text" || is_textual)
 }
 
+#[cfg(test)]
+mod sdk;
 #[cfg(test)]
 mod tests;

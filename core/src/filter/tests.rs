@@ -1,4 +1,5 @@
-//! What filters mean, in tables, each with the events that must not pass. Here are the words that they are written in.
+//! What filters mean, in tables, each with the events that must not pass; here are the words that the tables
+//! are written in.
 
 use std::collections::BTreeMap;
 

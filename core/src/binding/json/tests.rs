@@ -118,6 +118,7 @@ fn data_that_its_content_type_cannot_describe_is_written_in_base64() {
     let cases = [
         ("application/json", &b"{broken"[..], r#""data_base64":"e2Jyb2tlbg==""#),
         ("application/json", b"", r#""data_base64":"""#),
+        ("text/json", b"", r#""data_base64":"""#),
         ("text/plain", b"\xff", r#""data_base64":"/w==""#),
         ("text/plain; charset=iso-8859-1", b"hi", r#""data_base64":"aGk=""#),
         ("text/plain; charset=\"UTF-8\"", b"hi", r#""data":"hi""#),
