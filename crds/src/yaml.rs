@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
-/// The largest file that is read, in bytes: some thirty thousand Triggers.
+/// The largest file that is read, in bytes: tens of thousands of Triggers.
 pub const MAX_FILE: usize = 16 * 1024 * 1024;
 
 /// The deepest nesting of lists and maps: twice what a filter may nest, and the manifest around it.
