@@ -16,9 +16,16 @@ use std::sync::Arc;
 use crate::event::Event;
 
 mod clause;
+pub mod explain;
 pub mod index;
+#[cfg(test)]
+mod reference;
+mod requirement;
+#[cfg(test)]
+mod tests;
 
 use clause::Clause;
+pub use explain::Explanation;
 pub use index::FilterIndex;
 
 /// How deep `all`, `any` and `not` may nest, a clause counting as one. Lists within lists of the same kind, and
@@ -63,15 +70,6 @@ pub enum FilterError {
         /// How many it has.
         clauses: usize,
     },
-}
-
-/// What the event must have to pass a filter: one of `values`, as text, for `attribute`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Requirement<'a> {
-    /// The attribute under the name that the filter gives it.
-    pub attribute: &'a Arc<str>,
-    /// Sorted, each once, never empty.
-    pub values: Vec<&'a Arc<str>>,
 }
 
 impl Filter {
@@ -174,6 +172,18 @@ impl Filter {
         Self::bounded(Node::Not(filter))
     }
 
+    /// The filter of a Trigger: all of its `filters`, or the legacy `attributes` when that list is empty (FLN-02).
+    ///
+    /// # Errors
+    /// When an attribute name is not one, or the result exceeds [`MAX_DEPTH`] or [`MAX_CLAUSES`].
+    pub fn of_trigger(
+        attributes: &BTreeMap<String, String>,
+        filters: impl IntoIterator<Item = Self>,
+    ) -> Result<Self, FilterError> {
+        let mut filters = filters.into_iter().peekable();
+        if filters.peek().is_none() { Self::attributes(attributes) } else { Self::all(filters) }
+    }
+
     /// A filter in a dialect that Trigon does not know: no event passes it (FLN-03).
     pub fn unknown(dialect: &str) -> Self {
         Node::Invalid(format!("the dialect {dialect:?}, which is unknown and passes no event").into()).into()
@@ -188,27 +198,6 @@ impl Filter {
             Node::All(filters) => filters.iter().all(|filter| filter.matches(event)),
             Node::Any(filters) => filters.iter().any(|filter| filter.matches(event)),
             Node::Not(filter) => !filter.matches(event),
-        }
-    }
-
-    /// What the event must have to pass, as far as a look at exact values can tell: an event that fails one of
-    /// these fails the filter. Sorted by attribute.
-    pub fn requirements(&self) -> Vec<Requirement<'_>> {
-        match &*self.0 {
-            Node::Everything | Node::Invalid(_) | Node::Not(_) => Vec::new(),
-            Node::Clause(clause) => clause
-                .required_text()
-                .map(|(attribute, value)| Requirement { attribute, values: vec![value] })
-                .into_iter()
-                .collect(),
-            Node::All(filters) => {
-                let mut all: Vec<_> = filters.iter().flat_map(Self::requirements).collect();
-                all.sort_by_key(|requirement| (requirement.attribute, requirement.values.len()));
-                all
-            }
-            Node::Any(filters) => {
-                filters.iter().map(Self::requirements).reduce(|a, b| either(&a, &b)).unwrap_or_default()
-            }
         }
     }
 
@@ -312,21 +301,4 @@ impl fmt::Display for Filter {
 pub fn is_attribute_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
-}
-
-/// What is required by one filter or the other: the attributes that both require, with the values of both.
-fn either<'a>(a: &[Requirement<'a>], b: &[Requirement<'a>]) -> Vec<Requirement<'a>> {
-    let mut both: Vec<Requirement<'a>> = Vec::new();
-    for a in a {
-        // The first of an attribute has the fewest values.
-        let is_new = both.last().is_none_or(|last| last.attribute != a.attribute);
-        let other = b.iter().find(|b| b.attribute == a.attribute);
-        if let (true, Some(b)) = (is_new, other) {
-            let mut values: Vec<_> = a.values.iter().chain(&b.values).copied().collect();
-            values.sort_unstable();
-            values.dedup();
-            both.push(Requirement { attribute: a.attribute, values });
-        }
-    }
-    both
 }

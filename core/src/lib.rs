@@ -6,9 +6,11 @@
 
 pub mod binding;
 pub mod cursor;
+pub mod dead_letter;
 pub mod delivery;
 pub mod event;
 pub mod filter;
 pub mod name;
 pub mod record;
 pub mod routing;
+pub mod ttl;

@@ -151,7 +151,8 @@ pub struct Limits {
     pub budget: usize,
     /// The least share of a lane, whatever the budget, in bytes; one event is always held.
     pub lane_floor: usize,
-    /// Scans at the same time: the tail and those that catch up.
+    /// Scans at the same time: the tail and those that catch up. At least 2, or a lane behind the tail would
+    /// wait for ever.
     pub scans: usize,
     /// How long progress may stay uncommitted.
     pub commit_interval: Duration,
@@ -293,7 +294,8 @@ const FEW_LANES: usize = 4;
 
 impl Partition {
     /// A partition that nobody reads yet; send it [`Input::Routes`] first.
-    pub fn new(at: TopicPartition, limits: Limits, now: Instant) -> Self {
+    pub fn new(at: TopicPartition, mut limits: Limits, now: Instant) -> Self {
+        limits.scans = limits.scans.max(2);
         Self {
             at,
             broker: None,

@@ -5,6 +5,9 @@
 //!
 //! Deliberately not here: what the records mean. Filters, retries and replies belong to the dispatcher.
 
+pub mod contract;
+pub mod embedded;
 pub mod log;
 
+pub use embedded::{EmbeddedConfig, EmbeddedLog, OpenError};
 pub use log::*;

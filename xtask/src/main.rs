@@ -1,2 +1,135 @@
-//! placeholder
-fn main() {}
+//! Project chores, started as `cargo xtask …`.
+
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
+
+use std::io::{BufRead, BufReader};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::Instant;
+
+use clap::{Parser, Subcommand};
+
+mod tally;
+
+use tally::Tally;
+
+/// Project chores.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Subcommand)]
+enum Chore {
+    /// Everything that CI runs: formatting, lints, all tests, a minute of fuzzing. Installs what it needs.
+    Test,
+    /// Formatting and lints only.
+    Lint,
+    /// The fuzz targets, for so many seconds together.
+    Fuzz {
+        /// Seconds, shared equally by the targets.
+        #[arg(long, default_value_t = FUZZ_SECONDS)]
+        seconds: u64,
+    },
+}
+
+/// How long the fuzz targets run in CI, together.
+const FUZZ_SECONDS: u64 = 60;
+
+/// The targets in `fuzz/fuzz_targets`.
+const FUZZ_TARGETS: [&str; 3] = ["http_request", "json_batch", "record"];
+
+fn main() -> ExitCode {
+    let done = match Arguments::parse().chore {
+        Chore::Test => test(),
+        Chore::Lint => lint(),
+        Chore::Fuzz { seconds } => fuzz(seconds),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn test() -> Result<(), String> {
+    ensure("cargo-nextest", &["nextest", "--version"])?;
+    lint()?;
+    // The system tests start the binary; building it first keeps them from waiting for one another.
+    step("build the binary", cargo(&["build", "--bin", "trigon"]))?;
+    let mut tally = Tally::default();
+    let unit = counted("tests", cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]), &mut tally);
+    let doc = counted("documentation tests", cargo(&["test", "--workspace", "--doc"]), &mut tally);
+    let fuzzed = fuzz(FUZZ_SECONDS);
+    println!("tests: {} passed, {} failed", tally.passed, tally.failed);
+    unit.and(doc).and(fuzzed)
+}
+
+fn lint() -> Result<(), String> {
+    step("formatting", cargo(&["fmt", "--all", "--check"]))?;
+    step("lints", cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]))
+}
+
+fn fuzz(seconds: u64) -> Result<(), String> {
+    ensure("cargo-fuzz", &["fuzz", "--version"])?;
+    let each = (seconds / FUZZ_TARGETS.len() as u64).max(1);
+    for target in FUZZ_TARGETS {
+        let limit = format!("-max_total_time={each}");
+        // Without a sanitizer the coverage instrumentation is all stable Rust: no nightly toolchain needed.
+        let run = cargo(&["fuzz", "run", "--sanitizer", "none", target, "--", &limit, "-max_len=65536"]);
+        step(&format!("fuzz {target} for {each} s"), run)?;
+    }
+    Ok(())
+}
+
+fn cargo(arguments: &[&str]) -> Command {
+    let mut command = Command::new("cargo");
+    command.args(arguments);
+    command
+}
+
+/// Installs a cargo tool unless it answers.
+fn ensure(package: &str, probe: &[&str]) -> Result<(), String> {
+    let there = cargo(probe).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if there.is_ok_and(|status| status.success()) {
+        return Ok(());
+    }
+    step(&format!("install {package}"), cargo(&["install", "--locked", "--debug", package]))
+}
+
+fn step(name: &str, mut command: Command) -> Result<(), String> {
+    println!("== {name}");
+    let start = Instant::now();
+    let status = command.status().map_err(|error| format!("{name}: could not start {command:?}: {error}"))?;
+    println!("== {name}: {} after {} s", outcome(status.success()), start.elapsed().as_secs());
+    if status.success() { Ok(()) } else { Err(format!("{name} failed")) }
+}
+
+/// Runs a test runner, passes its output on, and adds up what its summary lines count.
+fn counted(name: &str, mut command: Command, tally: &mut Tally) -> Result<(), String> {
+    println!("== {name}");
+    let start = Instant::now();
+    // nextest sums up on stderr, cargo test on stdout: both go through one pipe.
+    let (reader, writer) = std::io::pipe().map_err(|error| format!("{name}: {error}"))?;
+    let both = writer.try_clone().map_err(|error| format!("{name}: {error}"))?;
+    command.stdout(writer).stderr(both);
+    let mut child =
+        command.spawn().map_err(|error| format!("{name}: could not start {command:?}: {error}"))?;
+    // The command holds the writing ends; the reader ends only when they are closed here.
+    drop(command);
+    for line in BufReader::new(reader).lines() {
+        let line = line.map_err(|error| format!("{name}: {error}"))?;
+        println!("{line}");
+        tally.count(&line);
+    }
+    let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
+    println!("== {name}: {} after {} s", outcome(status.success()), start.elapsed().as_secs());
+    if status.success() { Ok(()) } else { Err(format!("{name} failed")) }
+}
+
+fn outcome(success: bool) -> &'static str {
+    if success { "ok" } else { "FAILED" }
+}

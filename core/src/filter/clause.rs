@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::requirement::{Key, Reach, Requirement};
 use crate::event::{Event, SpecVersion};
 
 /// A condition on one attribute; an event without the attribute never meets it (FLA-01, FLN-10).
@@ -24,7 +25,7 @@ enum Test {
     Is(Arc<str>),
     IsInstant { text: Arc<str>, instant: Timestamp },
     IsMediaType(Arc<str>),
-    StartsWith(Box<str>),
+    StartsWith(Arc<str>),
     EndsWith(Box<str>),
 }
 
@@ -68,16 +69,14 @@ impl Clause {
         })
     }
 
-    /// The attribute and the only text of it that meets this clause, if there is only one.
-    pub(super) fn required_text(&self) -> Option<(&Arc<str>, &Arc<str>)> {
-        match &self.test {
-            Test::Is(value) => Some((&self.attribute, value)),
-            Test::Present
-            | Test::IsInstant { .. }
-            | Test::IsMediaType(_)
-            | Test::StartsWith(_)
-            | Test::EndsWith(_) => None,
-        }
+    /// What an event must have to meet this clause, where comparing text can tell.
+    pub(super) fn requirement(&self) -> Option<Requirement<'_>> {
+        let key = match &self.test {
+            Test::Is(text) => Key { text, reach: Reach::Whole },
+            Test::StartsWith(text) => Key { text, reach: Reach::Start },
+            Test::Present | Test::IsInstant { .. } | Test::IsMediaType(_) | Test::EndsWith(_) => return None,
+        };
+        Some(Requirement { attribute: &self.attribute, keys: vec![key] })
     }
 }
 

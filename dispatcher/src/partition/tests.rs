@@ -586,7 +586,7 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
 
     /// CPB-02, DLV-01, DLV-15, DLV-27, DLV-29, DLV-30, DLS-12: nothing is lost, nothing is sent twice without
     /// a crash, and order, concurrency and bounds hold, whatever the order of completions, failures, timers,
@@ -596,7 +596,7 @@ proptest! {
         plans in proptest::collection::vec(plans(), 1..=TRIGGERS),
         ops in proptest::collection::vec(ops(), 0..250),
         lane_events in 1..8_usize,
-        scans in 1..4_usize,
+        scans in 2..4_usize,
         metadata_limit in prop_oneof![Just(MAX_METADATA), 24..60_usize],
     ) {
         let limits = Limits { lane_events, scans, ..Limits::default() };

@@ -1,0 +1,232 @@
+//! Files of Broker and Trigger documents, read into objects that know their places.
+//!
+//! Several documents per file, `kind: List` unpacked, empty documents skipped. Everything that is wrong is
+//! reported together; what is right beside it is still read, so that its meaning can be checked as well.
+
+use crate::api::{API_VERSION, BROKER, Broker, TRIGGER, Trigger};
+use crate::path::{Path, Step};
+use crate::problem::{Finding, Problem};
+use crate::shape::{self, Shape};
+use crate::suggest::nearest;
+use crate::yaml::{self, Node, Place, Value};
+
+/// The Brokers and Triggers of a set of files, defaults filled in.
+#[derive(Debug, Default)]
+pub struct Objects {
+    /// In the order in which they were read.
+    pub(crate) brokers: Vec<Located<Broker>>,
+    /// In the order in which they were read.
+    pub(crate) triggers: Vec<Located<Trigger>>,
+    /// Whether some objects could not be read, so that a missing one may be among those.
+    pub(crate) is_partial: bool,
+}
+
+/// An object and where it came from.
+#[derive(Debug)]
+pub(crate) struct Located<T> {
+    /// The object.
+    pub(crate) object: T,
+    /// The file.
+    file: String,
+    /// The document, for the places of its fields.
+    document: Node,
+    /// The fields that were left out because they were wrong.
+    left_out: Vec<Path>,
+}
+
+/// Reads files, each a name for messages and its text.
+///
+/// # Errors
+/// Everything that is wrong with the form of the files: YAML syntax, unknown fields and kinds, wrong types.
+pub fn parse(files: &[(String, String)]) -> Result<Objects, Vec<Problem>> {
+    let (objects, problems) = read(files);
+    if problems.is_empty() { Ok(objects) } else { Err(problems) }
+}
+
+/// Reads files as far as they can be read.
+pub(crate) fn read(files: &[(String, String)]) -> (Objects, Vec<Problem>) {
+    let mut reader = Reader::default();
+    for (file, text) in files {
+        let (documents, error) = yaml::documents(text);
+        for document in documents {
+            reader.document(file, document);
+        }
+        if let Some(error) = error {
+            reader.objects.is_partial = true;
+            reader.problem(file, error.place, "", error.message);
+        }
+    }
+    (reader.objects, reader.problems)
+}
+
+impl<T> Located<T> {
+    /// The problem that a finding is, unless it only follows from something that was left out.
+    pub(crate) fn problem(&self, finding: Finding) -> Option<Problem> {
+        let (place, is_there) = self.locate(&finding.path);
+        let parent = finding.path.parent();
+        if !is_there && self.left_out.iter().any(|path| *path == finding.path || path.parent() == parent) {
+            return None;
+        }
+        Some(Problem {
+            file: self.file.clone(),
+            line: place.line,
+            column: place.column,
+            field: finding.path.to_string(),
+            message: finding.message,
+        })
+    }
+
+    /// Where the object starts, as `file:line`.
+    pub(crate) fn origin(&self) -> String {
+        format!("{}:{}", self.file, self.document.place.line)
+    }
+
+    /// The place of a field, or of the nearest one around it that is there, and whether it is the field itself.
+    ///
+    /// A text or number is its own place; a list or map has the place of its key, where a reader looks for it.
+    fn locate(&self, path: &Path) -> (Place, bool) {
+        let mut node = &self.document;
+        let mut place = node.place;
+        for step in path.steps() {
+            let below = match (step, &node.value) {
+                (Step::Name(name), _) => node.entry(name).map(|entry| (entry.place, &entry.node)),
+                (Step::Index(index), Value::List(nodes)) => nodes.get(*index).map(|node| (node.place, node)),
+                (Step::Index(_), _) => None,
+            };
+            let Some((at, below)) = below else { return (place, false) };
+            node = below;
+            place = match node.value {
+                Value::Plain(_) | Value::Text(_) => node.place,
+                Value::Null | Value::List(_) | Value::Map(_) => at,
+            };
+        }
+        (place, !matches!(node.value, Value::Null))
+    }
+}
+
+#[derive(Default)]
+struct Reader {
+    objects: Objects,
+    problems: Vec<Problem>,
+}
+
+impl Reader {
+    fn document(&mut self, file: &str, document: Node) {
+        if matches!(document.value, Value::Null) {
+            return;
+        }
+        if !matches!(document.value, Value::Map(_)) {
+            let message = format!("the document is {}; write a Broker or a Trigger", document.kind());
+            return self.unreadable(file, document.place, "", message);
+        }
+        let Some((kind, place)) = self.header(file, &document, "kind") else { return };
+        match kind.as_str() {
+            "List" => self.list(file, document),
+            BROKER => self.broker(file, document),
+            TRIGGER => self.trigger(file, document),
+            other => {
+                let hint = match nearest(other, [BROKER, TRIGGER]) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => "move it to a folder of its own".to_owned(),
+                };
+                let message = format!("{other:?} is not read here, only {BROKER} and {TRIGGER} are; {hint}");
+                self.unreadable(file, place, "kind", message);
+            }
+        }
+    }
+
+    fn list(&mut self, file: &str, document: Node) {
+        let Value::Map(entries) = document.value else { return };
+        for entry in entries {
+            match (entry.key.as_str(), entry.node.value) {
+                ("items", Value::List(items)) => items.into_iter().for_each(|item| self.document(file, item)),
+                ("items", Value::Null) | ("apiVersion" | "kind" | "metadata", _) => {}
+                ("items", _) => {
+                    self.unreadable(
+                        file,
+                        entry.place,
+                        "items",
+                        "is not a list; write \"- \" before each object",
+                    );
+                }
+                (other, _) => {
+                    let message = "unknown field; a List has apiVersion, kind, metadata, items";
+                    self.unreadable(file, entry.place, other, message);
+                }
+            }
+        }
+    }
+
+    fn broker(&mut self, file: &str, document: Node) {
+        if let Some(mut located) = self.located::<Broker>(file, document, &shape::BROKER) {
+            located.object.set_defaults();
+            self.objects.brokers.push(located);
+        }
+    }
+
+    fn trigger(&mut self, file: &str, document: Node) {
+        if let Some(mut located) = self.located::<Trigger>(file, document, &shape::TRIGGER) {
+            located.object.set_defaults();
+            self.objects.triggers.push(located);
+        }
+    }
+
+    fn located<T>(&mut self, file: &str, document: Node, shape: &'static Shape) -> Option<Located<T>>
+    where
+        T: for<'de> serde::Deserialize<'de>,
+    {
+        let (version, place) = self.header(file, &document, "apiVersion")?;
+        if version != API_VERSION {
+            let message = format!("{version:?} is not read here; write {API_VERSION:?}");
+            self.problem(file, place, "apiVersion", message);
+        }
+        let (json, misfits) = shape::fit(&document, shape);
+        let mut left_out = Vec::new();
+        for misfit in misfits {
+            self.problem(file, misfit.place, &misfit.path.to_string(), misfit.message);
+            left_out.push(misfit.path);
+        }
+        // The name is what other objects know this one by.
+        self.objects.is_partial |= left_out.iter().any(|path| path.to_string().starts_with("metadata"));
+        match serde_json::from_value(json) {
+            Ok(object) => Some(Located { object, file: file.to_owned(), document, left_out }),
+            Err(error) => {
+                self.unreadable(file, document.place, "", error.to_string());
+                None
+            }
+        }
+    }
+
+    /// The text of a field that says what the document is, and its place.
+    fn header(&mut self, file: &str, document: &Node, field: &str) -> Option<(String, Place)> {
+        match document.entry(field) {
+            Some(entry) => match &entry.node.value {
+                Value::Plain(text) | Value::Text(text) => return Some((text.clone(), entry.node.place)),
+                Value::Null | Value::List(_) | Value::Map(_) => {
+                    let message = format!("is {}; write a text", entry.node.kind());
+                    self.unreadable(file, entry.place, field, message);
+                }
+            },
+            None => {
+                let example = if field == "kind" { "Broker or Trigger" } else { API_VERSION };
+                self.unreadable(file, document.place, field, format!("is missing; write {field}: {example}"));
+            }
+        }
+        None
+    }
+
+    fn unreadable(&mut self, file: &str, place: Place, field: &str, message: impl Into<String>) {
+        self.objects.is_partial = true;
+        self.problem(file, place, field, message);
+    }
+
+    fn problem(&mut self, file: &str, place: Place, field: &str, message: impl Into<String>) {
+        self.problems.push(Problem {
+            file: file.to_owned(),
+            line: place.line,
+            column: place.column,
+            field: field.to_owned(),
+            message: message.into(),
+        });
+    }
+}

@@ -1,0 +1,205 @@
+//! Files of Brokers and Triggers: which ones a path means, their text, and how to tell that they have changed.
+//!
+//! A folder means the `.yaml`, `.yml` and `.json` files directly in it, in the order of their names. What starts
+//! with a dot is left out: editors and mounted ConfigMaps keep their own there.
+
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use trigon_core::routing::RoutingTable;
+use trigon_crds::{Problem, uris_only};
+
+/// The endings of files that are read in a folder.
+const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
+
+/// What a folder looks like from outside; another one means that something in it has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Fingerprint(Vec<Seen>);
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    path: PathBuf,
+    modified: (i64, i64),
+    length: u64,
+    inode: u64,
+}
+
+/// Why a path cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("could not read {}: {source}", path.display())]
+pub(crate) struct Unreadable {
+    path: PathBuf,
+    source: io::Error,
+}
+
+/// The text of files, each beside its path.
+#[derive(Debug, Default)]
+pub(crate) struct Manifests {
+    /// As [`trigon_crds::load`] takes them.
+    texts: Vec<(String, String)>,
+    /// What is no text at all.
+    problems: Vec<Problem>,
+}
+
+/// The files that a path means: itself, or those directly in it when it is a folder.
+///
+/// # Errors
+/// When it is not there or not to be read.
+pub(crate) fn files(path: &Path) -> Result<Vec<PathBuf>, Unreadable> {
+    let unreadable = |source| Unreadable { path: path.to_owned(), source };
+    if !fs::metadata(path).map_err(unreadable)?.is_dir() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut files = Vec::new();
+    for entry in fs::read_dir(path).map_err(unreadable)? {
+        let file = entry.map_err(unreadable)?.path();
+        let is_hidden = file.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+        let ending = file.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        if !is_hidden && ENDINGS.contains(&ending) && !file.is_dir() {
+            files.push(file);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+impl Fingerprint {
+    /// Looks at a folder. A file that vanishes meanwhile is not in it.
+    ///
+    /// # Errors
+    /// When the folder is not to be read.
+    pub(crate) fn of(folder: &Path) -> Result<Self, Unreadable> {
+        let seen = files(folder)?.into_iter().filter_map(|path| {
+            // Through a link, as mounted ConfigMaps have them.
+            let metadata = fs::metadata(&path).ok()?;
+            Some(Seen::new(path, &metadata))
+        });
+        Ok(Self(seen.collect()))
+    }
+}
+
+impl Seen {
+    fn new(path: PathBuf, metadata: &Metadata) -> Self {
+        let modified = (metadata.mtime(), metadata.mtime_nsec());
+        Self { path, modified, length: metadata.len(), inode: metadata.ino() }
+    }
+}
+
+impl Manifests {
+    /// Reads the files that the paths mean, each once.
+    ///
+    /// # Errors
+    /// When a path or a file is not to be read.
+    pub(crate) fn read<P: AsRef<Path>>(paths: &[P]) -> Result<Self, Unreadable> {
+        let mut all = Vec::new();
+        for path in paths {
+            all.extend(files(path.as_ref())?);
+        }
+        let mut known = std::collections::BTreeSet::new();
+        all.retain(|path| known.insert(path.clone()));
+        let mut manifests = Self::default();
+        for path in all {
+            let name = path.display().to_string();
+            let bytes = fs::read(&path).map_err(|source| Unreadable { path, source })?;
+            match String::from_utf8(bytes) {
+                Ok(text) => manifests.texts.push((name, text)),
+                Err(error) => manifests.problems.push(Problem {
+                    file: name,
+                    line: 1,
+                    column: 1,
+                    field: String::new(),
+                    message: format!(
+                        "the file is not UTF-8 from byte {} on",
+                        error.utf8_error().valid_up_to()
+                    ),
+                }),
+            }
+        }
+        Ok(manifests)
+    }
+
+    /// How many files there are.
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len() + self.problems.len()
+    }
+
+    /// Builds the table of all of them.
+    ///
+    /// # Errors
+    /// Everything that is wrong with them.
+    pub(crate) fn table(&self) -> Result<RoutingTable, Vec<Problem>> {
+        match trigon_crds::load(&self.texts, &uris_only) {
+            Ok(table) if self.problems.is_empty() => Ok(table),
+            Ok(_) => Err(self.problems.clone()),
+            Err(problems) => Err(self.problems.iter().cloned().chain(problems).collect()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let files = files(folder).unwrap();
+        files.iter().map(|file| file.file_name().unwrap().to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_folder_means_the_visible_manifests_directly_in_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["b.yml", "a.yaml", "c.json", ".hidden.yaml", "a.yaml~", "README.md"] {
+            fs::write(folder.path().join(name), "").unwrap();
+        }
+        fs::create_dir(folder.path().join("below.yaml")).unwrap();
+        assert_eq!(names(folder.path()), ["a.yaml", "b.yml", "c.json"]);
+        let file = folder.path().join("README.md");
+        assert_eq!(files(&file).unwrap(), [file]);
+        let error = files(&folder.path().join("none")).unwrap_err().to_string();
+        assert!(error.starts_with("could not read /") && error.contains("/none: "), "{error}");
+    }
+
+    #[test]
+    fn every_kind_of_change_leaves_another_fingerprint() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        let mut prints = vec![Fingerprint::of(folder.path()).unwrap()];
+        let mut change = |what: &dyn Fn()| {
+            what();
+            prints.push(Fingerprint::of(folder.path()).unwrap());
+        };
+        change(&|| fs::write(&file, "a").unwrap());
+        change(&|| fs::write(&file, "ab").unwrap());
+        change(&|| {
+            let time = std::time::SystemTime::UNIX_EPOCH;
+            fs::File::options().write(true).open(&file).unwrap().set_modified(time).unwrap();
+        });
+        change(&|| {
+            // As editors write: another file of the same length and time takes the name.
+            let other = folder.path().join("other");
+            fs::write(&other, "ab").unwrap();
+            let time = std::time::SystemTime::UNIX_EPOCH;
+            fs::File::options().write(true).open(&other).unwrap().set_modified(time).unwrap();
+            fs::rename(&other, &file).unwrap();
+        });
+        change(&|| fs::rename(&file, folder.path().join("b.yaml")).unwrap());
+        change(&|| fs::remove_file(folder.path().join("b.yaml")).unwrap());
+        assert!(prints.windows(2).all(|pair| pair[0] != pair[1]), "{prints:#?}");
+        assert_eq!(prints.first(), prints.last());
+        assert_eq!(Fingerprint::of(folder.path()).unwrap(), prints[0]);
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_is_a_problem_beside_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("a.yaml"), [b'k', 0xff]).unwrap();
+        fs::write(folder.path().join("b.yaml"), "kind: Boker\n").unwrap();
+        let manifests = Manifests::read(&[folder.path(), folder.path()]).unwrap();
+        assert_eq!(manifests.len(), 2);
+        let problems = manifests.table().unwrap_err();
+        assert_eq!(problems[0].message, "the file is not UTF-8 from byte 1 on");
+        assert!(problems[1].message.contains("Broker"), "{problems:?}");
+    }
+}
