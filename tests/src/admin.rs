@@ -15,8 +15,8 @@ pub struct Admin {
 /// How a Trigger stands, summed over its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TriggerStatus {
-    /// Whether it delivers by its current routes.
-    pub is_ready: bool,
+    /// `active`, `behind`, `paused` or `starting`
+    pub state: String,
     /// Records of its topic that it has not looked at or not finished.
     pub lag: u64,
     /// Attempts under way.
@@ -25,18 +25,25 @@ pub struct TriggerStatus {
     pub queued: u64,
     /// Events that wait for their next attempt.
     pub retrying: u64,
-    /// Since the process started.
+    /// Events that the filter let through since the process started; so all that follow.
+    pub matched: u64,
+    /// Events that the subscriber took.
     pub delivered: u64,
-    /// Since the process started.
+    /// Events that the dead letter sink took.
     pub dead_lettered: u64,
-    /// Since the process started.
+    /// Events that were parked.
     pub parked: u64,
 }
 
 impl TriggerStatus {
+    /// Whether it delivers by its current routes.
+    pub fn is_ready(&self) -> bool {
+        self.state != "starting"
+    }
+
     /// Whether nothing more will happen until another event is accepted.
     pub fn is_settled(&self) -> bool {
-        self.is_ready && self.lag == 0 && self.in_flight == 0 && self.queued == 0 && self.retrying == 0
+        self.is_ready() && self.lag == 0 && self.in_flight == 0 && self.queued == 0 && self.retrying == 0
     }
 }
 
@@ -97,8 +104,7 @@ impl Admin {
     /// When there is no answer.
     pub async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {
         let json = self.json("/v1/triggers").await?;
-        let list = json.as_array().or_else(|| json.get("triggers")?.as_array());
-        let list = list.ok_or_else(|| format!("/v1/triggers has no list: {json}"))?;
+        let list = json.as_array().ok_or_else(|| format!("/v1/triggers has no list: {json}"))?;
         list.iter().map(|trigger| read(trigger).ok_or_else(|| format!("cannot read {trigger}"))).collect()
     }
 }
@@ -106,11 +112,12 @@ impl Admin {
 fn read(trigger: &Value) -> Option<(String, TriggerStatus)> {
     let count = |name: &str| trigger.get(name).and_then(Value::as_u64);
     let status = TriggerStatus {
-        is_ready: trigger.get("ready")?.as_bool()?,
+        state: trigger.get("state")?.as_str()?.to_owned(),
         lag: count("lag")?,
         in_flight: count("in_flight")?,
         queued: count("queued")?,
         retrying: count("retrying")?,
+        matched: count("matched")?,
         delivered: count("delivered")?,
         dead_lettered: count("dead_lettered")?,
         parked: count("parked")?,

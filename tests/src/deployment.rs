@@ -1,9 +1,14 @@
 //! What every way to run Trigon can do, so that the same cases run on each of them.
 
+use std::time::Duration;
+
 use crate::admin::TriggerStatus;
 use crate::producer::Producer;
 use crate::routes::Object;
 use crate::wait;
+
+/// How long a backlog may take: a debug binary on a busy machine works off hundreds of events per second at least.
+const DRAINING: Duration = Duration::from_secs(180);
 
 /// A running Trigon with its routes, its data, and addresses that stay.
 #[expect(async_fn_in_trait, reason = "tests await it where they are and send it nowhere")]
@@ -43,7 +48,7 @@ pub trait Deployment: Sized {
     /// # Panics
     /// When that takes longer than the deadline.
     async fn settled(&self) {
-        wait::until("all triggers to have nothing left to do", async || {
+        wait::within(DRAINING, "all triggers to have nothing left to do", async || {
             let triggers = self.triggers().await?;
             let busy: Vec<_> = triggers.iter().filter(|(_, status)| !status.is_settled()).collect();
             if busy.is_empty() { Ok(()) } else { Err(format!("{busy:?}")) }
@@ -62,7 +67,7 @@ pub trait Deployment: Sized {
         wanted: impl Fn(&TriggerStatus) -> bool,
     ) -> TriggerStatus {
         let id = format!("default/{name}");
-        wait::until(&format!("trigger {id}: {what}"), async || {
+        wait::within(DRAINING, &format!("trigger {id}: {what}"), async || {
             let triggers = self.triggers().await?;
             let found = triggers.into_iter().find(|(known, _)| *known == id);
             let (_, status) = found.ok_or_else(|| "it is not there".to_owned())?;

@@ -84,6 +84,15 @@ impl Standalone {
         fs::remove_file(self.routes().join(name)).expect("the file is there");
     }
 
+    /// Counts the tables that were put in force.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub async fn generation(&self) -> Result<u64, String> {
+        let routes = self.admin().json("/v1/routes").await?;
+        routes["generation"].as_u64().ok_or_else(|| format!("{routes} has no generation"))
+    }
+
     /// Its admin address.
     pub fn admin(&self) -> Admin {
         Admin::new(format!("http://{}", self.admin))
@@ -132,7 +141,7 @@ impl Standalone {
         .await;
         wait::until("its triggers to be ready", async || {
             let triggers = admin.triggers().await?;
-            if triggers.iter().all(|(_, status)| status.is_ready) {
+            if triggers.iter().all(|(_, status)| status.is_ready()) {
                 Ok(())
             } else {
                 Err(format!("{triggers:?}"))
@@ -194,16 +203,16 @@ impl Deployment for Standalone {
 
     async fn apply(&mut self, routes: &[Object]) {
         let admin = self.admin();
-        let before = admin.json("/v1/routes").await.expect("it is running");
+        let before = self.generation().await.expect("it is running");
         self.write(ROUTES, &routes::yaml(routes));
         wait::until("the routes to be in force", async || {
-            let now = admin.json("/v1/routes").await?;
-            if now == before { Err(format!("{now}")) } else { Ok(()) }
+            let now = self.generation().await?;
+            if now > before { Ok(()) } else { Err(admin.json("/v1/routes").await?.to_string()) }
         })
         .await;
         wait::until("the triggers to be ready", async || {
             let triggers = admin.triggers().await?;
-            if triggers.iter().all(|(_, status)| status.is_ready) {
+            if triggers.iter().all(|(_, status)| status.is_ready()) {
                 Ok(())
             } else {
                 Err(format!("{triggers:?}"))

@@ -47,7 +47,7 @@ pub struct Received {
     pub method: Method,
     /// The headers.
     pub headers: HeaderMap,
-    /// The body.
+    /// The body; its first [`KEPT_BODY`] bytes, in a copy of their own, when it is longer.
     pub body: Bytes,
     /// When it had arrived.
     pub at: Instant,
@@ -55,6 +55,9 @@ pub struct Received {
 
 /// Of each path so many whole requests are kept; of later ones the event's id only.
 pub const KEPT: usize = 2_000;
+
+/// Of each request's body so many bytes are kept.
+pub const KEPT_BODY: usize = 64 * 1024;
 
 #[derive(Default)]
 struct Paths(Mutex<HashMap<String, Path>>);
@@ -286,7 +289,7 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
         attempt: 0,
         method: parts.method,
         headers: parts.headers,
-        body: body.to_bytes(),
+        body: kept(body.to_bytes()),
         at: Instant::now(),
     };
     let id = received.attribute("id").unwrap_or_default();
@@ -315,6 +318,10 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
         taken.at.push(Instant::now());
     }
     response
+}
+
+fn kept(body: Bytes) -> Bytes {
+    if body.len() > KEPT_BODY { Bytes::copy_from_slice(&body[..KEPT_BODY]) } else { body }
 }
 
 /// A request that is not answered yet; a sender that gives up drops it too.
