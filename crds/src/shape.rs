@@ -7,6 +7,7 @@
 use serde_json::{Map, Number, Value as Json};
 
 use crate::path::Path;
+use crate::problem::MAX_PROBLEMS;
 use crate::suggest::nearest;
 use crate::yaml::{Node, Place, Value};
 
@@ -102,14 +103,25 @@ static FILTER: Shape = Fields(&[
 ]);
 
 /// What is wrong with the shape of a document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Misfit {
+    /// In which way.
+    pub(crate) kind: MisfitKind,
     /// Where the field is.
     pub(crate) place: Place,
     /// The field.
     pub(crate) path: Path,
     /// What is wrong and what would be right.
     pub(crate) message: String,
+}
+
+/// In which way a field does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MisfitKind {
+    /// There is no such field, so it may stand for one that is missing.
+    Unknown,
+    /// It holds something else.
+    Type,
 }
 
 /// Reads a document of a shape; what does not fit is left out and noted.
@@ -135,7 +147,7 @@ impl Fitter {
                 for entry in entries {
                     let path = path.name(&entry.key);
                     if matches!(entry.node.value, Value::Null) {
-                        self.misfit(
+                        self.wrong_type(
                             entry.place,
                             path,
                             "has no value; write \"\" for the empty text".to_owned(),
@@ -151,7 +163,9 @@ impl Fitter {
                 for (index, node) in nodes.iter().enumerate() {
                     let path = path.index(index);
                     match (&node.value, self.fit(node, element, &path)) {
-                        (Value::Null, _) => self.misfit(node.place, path, "is empty; remove it".to_owned()),
+                        (Value::Null, _) => {
+                            self.wrong_type(node.place, path, "is empty; remove it".to_owned())
+                        }
                         (_, fitted) => elements.extend(fitted),
                     }
                 }
@@ -169,7 +183,7 @@ impl Fitter {
                         }
                         None => {
                             let message = self.unknown(&entry.key, fields, &path.parent());
-                            self.misfit(entry.place, path, message);
+                            self.misfit(MisfitKind::Unknown, entry.place, path, message);
                         }
                     }
                 }
@@ -177,12 +191,12 @@ impl Fitter {
             }
             (Texts | Fields(_), _) => {
                 let message = format!("is {}; write a map of names to values", node.kind());
-                self.misfit(node.place, path.clone(), message);
+                self.wrong_type(node.place, path.clone(), message);
                 None
             }
             (List(_), _) => {
                 let message = format!("is {}; write a list, each element with \"- \" before it", node.kind());
-                self.misfit(node.place, path.clone(), message);
+                self.wrong_type(node.place, path.clone(), message);
                 None
             }
         }
@@ -197,7 +211,7 @@ impl Fitter {
             },
             Value::Null | Value::List(_) | Value::Map(_) => format!("is {}; write a text", node.kind()),
         };
-        self.misfit(node.place, path.clone(), message);
+        self.wrong_type(node.place, path.clone(), message);
         None
     }
 
@@ -215,7 +229,7 @@ impl Fitter {
                 format!("is {}; write a whole number", node.kind())
             }
         };
-        self.misfit(node.place, path.clone(), message);
+        self.wrong_type(node.place, path.clone(), message);
         None
     }
 
@@ -238,8 +252,14 @@ impl Fitter {
         format!("unknown field; {parent} has {}", known.join(", "))
     }
 
-    fn misfit(&mut self, place: Place, path: Path, message: String) {
-        self.misfits.push(Misfit { place, path, message });
+    fn wrong_type(&mut self, place: Place, path: Path, message: String) {
+        self.misfit(MisfitKind::Type, place, path, message);
+    }
+
+    fn misfit(&mut self, kind: MisfitKind, place: Place, path: Path, message: String) {
+        if self.misfits.len() < MAX_PROBLEMS {
+            self.misfits.push(Misfit { kind, place, path, message });
+        }
     }
 }
 

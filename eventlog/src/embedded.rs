@@ -39,8 +39,12 @@ mod codec;
 mod committer;
 mod cursors;
 mod disk;
+#[cfg(test)]
+mod faulty;
 mod frame;
 mod lock;
+#[cfg(test)]
+mod model;
 mod ownership;
 mod partitioner;
 mod recovery;
@@ -144,8 +148,10 @@ impl EmbeddedLog {
     pub fn open(config: EmbeddedConfig) -> Result<Self, OpenError> {
         let open = |source| OpenError::Io { dir: config.dir.clone(), source };
         std::fs::create_dir_all(&config.dir).map_err(open)?;
-        let lock = FolderLock::take(&config.dir)?;
-        Self::open_on(Arc::new(RealDisk), config.clone(), Some(lock)).map_err(open)
+        let dir = config.dir.canonicalize().map_err(open)?;
+        let lock = FolderLock::take(&dir)?;
+        let config = EmbeddedConfig { dir, ..config.clone() };
+        Self::open_on(Arc::new(RealDisk), config, Some(lock)).map_err(open)
     }
 
     fn open_on(

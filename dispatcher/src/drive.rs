@@ -1,0 +1,662 @@
+//! Drives one owned partition: carries out what its machine decides, and tells the machine what happened.
+//!
+//! One task per partition. It owns the reads, cursor loads and commits of the partition; attempts are carried by
+//! [`Outbound`]. It decides nothing: all of that is in [`Partition`].
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt, join_all};
+use futures::stream::{FuturesUnordered, StreamExt};
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant as TokioInstant, sleep, sleep_until};
+use trigon_core::cursor::Cursor;
+use trigon_core::name::{BrokerId, Offset, TopicPartition};
+use trigon_core::routing::{Broker, RoutingTable, StartFrom, Trigger};
+use trigon_eventlog::{Batch, Commit, Extent, LogError, Scan, SharedLog};
+
+use crate::attempt::{Attempt, LaneId};
+use crate::metrics::Metrics;
+use crate::outbound::{Errand, Outbound, Report, now};
+use crate::partition::{Action, CommitResult, Input, LaneStatus, Partition, ScanId};
+
+/// Bytes that one read asks for.
+pub const READ_BYTES: usize = 512 << 10;
+
+/// Reports of ended attempts that wait for a partition; more hold back the tasks that have them.
+pub const REPORTS: usize = 1024;
+
+/// Cursors that are loaded in one go.
+pub const LOADS: usize = 256;
+
+/// The wait after the first of several failures of the log; it doubles up to [`LOG_BACKOFF_MAX`].
+const LOG_BACKOFF: Duration = Duration::from_millis(100);
+
+/// The longest wait after a failure of the log.
+const LOG_BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// A routing table with its number; later tables have higher ones.
+#[derive(Clone, Debug)]
+pub(crate) struct Routes {
+    pub(crate) generation: u64,
+    pub(crate) table: Arc<RoutingTable>,
+}
+
+/// What the owner of a partition wants of it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish {
+    /// Bytes of events that it may hold.
+    pub(crate) budget: usize,
+    pub(crate) end: End,
+}
+
+/// Whether, and how, a partition is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum End {
+    /// It goes on.
+    Open,
+    /// It drains, and is abandoned if that takes longer.
+    Drain(Instant),
+    /// It ends at once and commits nothing.
+    Abandon,
+}
+
+/// How the drive of a partition ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// Everything that was begun is finished and committed.
+    Drained,
+    /// Attempts or commits were still under way.
+    Abandoned,
+    /// The topic is gone.
+    Gone,
+}
+
+/// What others may know of a partition that is being driven.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) at: TopicPartition,
+    pub(crate) broker: BrokerId,
+    machine: Mutex<Partition>,
+    extent: Mutex<Extent>,
+    /// The routing table that the machine has.
+    generation: AtomicU64,
+    /// Cursors asked for and not loaded.
+    loading: AtomicUsize,
+}
+
+impl Seat {
+    pub(crate) fn new(broker: BrokerId, machine: Partition) -> Self {
+        Self {
+            at: machine.at().clone(),
+            broker,
+            machine: Mutex::new(machine),
+            extent: Mutex::default(),
+            generation: AtomicU64::new(0),
+            loading: AtomicUsize::new(0),
+        }
+    }
+
+    /// How every lane stands.
+    pub(crate) fn lanes(&self) -> Vec<LaneStatus> {
+        self.machine().status()
+    }
+
+    /// The offsets that the partition had when they were last looked up.
+    pub(crate) fn extent(&self) -> Extent {
+        *self.extent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn note_extent(&self, extent: Extent) {
+        *self.extent.lock().unwrap_or_else(PoisonError::into_inner) = extent;
+    }
+
+    /// Whether every Trigger of this routing table has its cursor.
+    pub(crate) fn serves(&self, generation: u64) -> bool {
+        self.generation.load(Ordering::Acquire) >= generation && self.loading.load(Ordering::Acquire) == 0
+    }
+
+    fn machine(&self) -> MutexGuard<'_, Partition> {
+        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The task of one partition.
+pub(crate) struct Driver {
+    /// Names this run of the partition in the outlets; never used twice.
+    pub(crate) run: u64,
+    pub(crate) seat: Arc<Seat>,
+    pub(crate) broker: Arc<Broker>,
+    pub(crate) log: SharedLog,
+    pub(crate) outbound: Arc<Outbound>,
+    pub(crate) metrics: Metrics,
+    pub(crate) routes: watch::Receiver<Routes>,
+    pub(crate) wish: watch::Receiver<Wish>,
+    /// The routing table that the machine has and whose actions have not all been taken.
+    pub(crate) taken: Option<u64>,
+    /// Told whenever [`Seat::serves`] may have changed.
+    pub(crate) progress: Arc<tokio::sync::Notify>,
+}
+
+/// What is under way, and what waits to get under way.
+struct Work {
+    scans: HashMap<ScanId, OpenScan>,
+    reads: FuturesUnordered<Abortable<BoxFuture<'static, ReadEnd>>>,
+    commits: Vec<(LaneId, Commit)>,
+    committing: Option<BoxFuture<'static, Vec<(LaneId, Result<(), LogError>)>>>,
+    commit_trouble: Trouble,
+    loads: VecDeque<(LaneId, Arc<Trigger>)>,
+    loading: Option<BoxFuture<'static, LoadEnd>>,
+    load_trouble: Trouble,
+    starts: Vec<Attempt>,
+    /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
+    lanes: HashSet<LaneId>,
+}
+
+struct OpenScan {
+    reader: Option<(Box<dyn Scan>, Offset)>,
+    abort: AbortHandle,
+    trouble: Trouble,
+}
+
+struct ReadEnd {
+    scan: ScanId,
+    from: Offset,
+    reader: Option<Box<dyn Scan>>,
+    result: Result<Batch, LogError>,
+}
+
+struct LoadEnd {
+    loaded: Vec<(LaneId, Cursor)>,
+    again: Vec<(LaneId, Arc<Trigger>)>,
+    error: Option<LogError>,
+    extent: Option<Extent>,
+}
+
+/// Failures in a row of one kind.
+#[derive(Debug, Default)]
+struct Trouble(u32);
+
+/// What a round of the loop has to go on with.
+enum Woken {
+    Reports,
+    Read(ReadEnd),
+    Committed(Vec<(LaneId, Result<(), LogError>)>),
+    Loaded(LoadEnd),
+    Routes,
+    Wish,
+    Time,
+}
+
+impl Driver {
+    /// Runs until the partition is drained, abandoned, or gone.
+    pub(crate) async fn run(mut self) -> Ended {
+        let mut work = Work::new();
+        let ended = self.run_inner(&mut work).await;
+        for lane in &work.lanes {
+            // Nobody is left to take the reports.
+            drop(self.outbound.withdraw(self.run, *lane));
+        }
+        tracing::debug!(topic = %self.seat.at.topic, partition = %self.seat.at.partition, ?ended, "partition ended");
+        ended
+    }
+
+    async fn run_inner(&mut self, work: &mut Work) -> Ended {
+        let (reporter, mut reports) = mpsc::channel::<Report>(REPORTS);
+        let mut ended = Vec::with_capacity(REPORTS);
+        self.take_routes();
+        self.take_wish();
+        loop {
+            if self.act(work, &reporter) {
+                return Ended::Drained;
+            }
+            // Not before the loads that the table asks for have been counted.
+            if let Some(generation) = self.taken.take() {
+                self.seat.generation.store(generation, Ordering::Release);
+                self.progress.notify_one();
+            }
+            self.get_under_way(work);
+            let due = self.seat.machine().next_timeout();
+            let give_up = match self.wish.borrow().end {
+                End::Open => None,
+                End::Drain(by) => Some(by),
+                End::Abandon => return Ended::Abandoned,
+            };
+            let wake = due.into_iter().chain(give_up).min();
+            let woken = tokio::select! {
+                biased;
+                changed = self.wish.changed() => match changed {
+                    Ok(()) => Woken::Wish,
+                    Err(_) => return Ended::Abandoned,
+                },
+                Ok(()) = self.routes.changed() => Woken::Routes,
+                done = end_of(&mut work.committing) => Woken::Committed(done),
+                done = end_of(&mut work.loading) => Woken::Loaded(done),
+                () = at(wake) => Woken::Time,
+                _ = reports.recv_many(&mut ended, REPORTS) => Woken::Reports,
+                Some(read) = work.reads.next(), if !work.reads.is_empty() => match read {
+                    Ok(end) => Woken::Read(end),
+                    // Closed while it was read.
+                    Err(futures::future::Aborted) => continue,
+                },
+            };
+            let gone = match woken {
+                Woken::Wish => {
+                    self.take_wish();
+                    false
+                }
+                Woken::Routes => {
+                    self.take_routes();
+                    false
+                }
+                Woken::Reports => {
+                    self.report(ended.drain(..));
+                    false
+                }
+                Woken::Committed(done) => {
+                    work.committing = None;
+                    self.committed(work, done)
+                }
+                Woken::Loaded(done) => {
+                    work.loading = None;
+                    self.loaded(work, done)
+                }
+                Woken::Read(end) => self.read(work, end),
+                Woken::Time => {
+                    let now = now();
+                    if give_up.is_some_and(|by| by <= now) {
+                        return Ended::Abandoned;
+                    }
+                    self.seat.machine().handle_timeout(now);
+                    false
+                }
+            };
+            if gone {
+                return Ended::Gone;
+            }
+        }
+    }
+
+    fn take_routes(&mut self) {
+        let Routes { generation, table } = self.routes.borrow_and_update().clone();
+        if let Some(broker) = table.brokers.get(&self.seat.broker) {
+            if !Arc::ptr_eq(broker, &self.broker) || self.seat.generation.load(Ordering::Acquire) == 0 {
+                self.broker = Arc::clone(broker);
+                self.seat.machine().handle(now(), Input::Routes(Arc::clone(broker)));
+            }
+            self.taken = Some(generation);
+        }
+    }
+
+    fn take_wish(&mut self) {
+        let wish = *self.wish.borrow_and_update();
+        let mut machine = self.seat.machine();
+        machine.handle(now(), Input::Budget(wish.budget));
+        if wish.end != End::Open {
+            machine.handle(now(), Input::Drain);
+        }
+    }
+
+    fn report(&self, reports: impl Iterator<Item = Report>) {
+        let now = now();
+        let mut machine = self.seat.machine();
+        for (attempt, outcome) in reports {
+            machine.handle(now, Input::Finished { attempt, outcome, jitter: fastrand::f64() });
+        }
+    }
+
+    /// Takes all actions; `true` when the last one was that everything is drained.
+    fn act(&mut self, work: &mut Work, reporter: &mpsc::Sender<Report>) -> bool {
+        loop {
+            let mut drained = false;
+            let mut withdrawn = Vec::new();
+            {
+                let mut machine = self.seat.machine();
+                while let Some(action) = machine.next_action() {
+                    match action {
+                        Action::Start(attempt) => {
+                            work.lanes.insert(attempt.id.lane);
+                            work.starts.push(attempt);
+                        }
+                        Action::Withdraw { lane } => withdrawn.push(lane),
+                        Action::Load { lane, trigger } => {
+                            self.seat.loading.fetch_add(1, Ordering::AcqRel);
+                            work.loads.push_back((lane, trigger));
+                        }
+                        Action::Read { scan, from } => work.read(&self.log, &self.seat.at, scan, from),
+                        Action::Close { scan } => {
+                            if let Some(open) = work.scans.remove(&scan) {
+                                open.abort.abort();
+                            }
+                        }
+                        Action::Commit { lane, trigger, cursor } => {
+                            let at = self.seat.at.clone();
+                            work.commits.push((lane, Commit { group: trigger.group.clone(), at, cursor }));
+                        }
+                        Action::Undecodable { offset, reason } => self.undecodable(offset, &reason),
+                        Action::Overtaken { trigger, from, to } => self.overtaken(&trigger, from, to),
+                        Action::Drained => drained = true,
+                    }
+                }
+            }
+            // What was started before it was withdrawn has to be queued before it can be taken back.
+            let mut ended = self.start(work, reporter);
+            for lane in withdrawn {
+                let taken_back = self.outbound.withdraw(self.run, lane);
+                ended.extend(taken_back.into_iter().map(|id| (id, crate::attempt::Outcome::Withdrawn)));
+            }
+            if ended.is_empty() {
+                return drained;
+            }
+            self.report(ended.into_iter());
+        }
+    }
+
+    fn start(&self, work: &mut Work, reporter: &mpsc::Sender<Report>) -> Vec<Report> {
+        if work.starts.is_empty() {
+            return Vec::new();
+        }
+        let errands = work.starts.drain(..).map(|attempt| Errand {
+            attempt,
+            broker: Arc::clone(&self.broker),
+            partition: self.seat.at.partition,
+            report: reporter.clone(),
+        });
+        self.outbound.offer(self.run, errands)
+    }
+
+    fn undecodable(&self, offset: Offset, reason: &str) {
+        self.metrics.undecodable.inc();
+        let TopicPartition { topic, partition } = &self.seat.at;
+        tracing::debug!(%topic, %partition, %offset, reason, "record passed over: it is not a CloudEvent");
+    }
+
+    fn overtaken(&self, trigger: &Trigger, from: Offset, to: Offset) {
+        self.metrics.overtaken.inc_by(to.0.saturating_sub(from.0));
+        let TopicPartition { topic, partition } = &self.seat.at;
+        tracing::warn!(
+            trigger = %trigger.id, %topic, %partition, %from, %to,
+            "retention removed events before the trigger got to them"
+        );
+    }
+
+    /// Starts the next commit and the next load if none is under way.
+    fn get_under_way(&self, work: &mut Work) {
+        if work.committing.is_none() && !work.commits.is_empty() {
+            let (lanes, commits): (Vec<_>, Vec<_>) = std::mem::take(&mut work.commits).into_iter().unzip();
+            let (log, wait) = (Arc::clone(&self.log), work.commit_trouble.wait());
+            let commit = async move {
+                pause(wait).await;
+                lanes.into_iter().zip(log.commit(commits).await).collect()
+            };
+            work.committing = Some(commit.boxed());
+        }
+        if work.loading.is_none() && !work.loads.is_empty() {
+            let some = work.loads.len().min(LOADS);
+            let wanted: Vec<_> = work.loads.drain(..some).collect();
+            let (log, at, wait) = (Arc::clone(&self.log), self.seat.at.clone(), work.load_trouble.wait());
+            let load = async move {
+                pause(wait).await;
+                load(&log, &at, wanted).await
+            };
+            work.loading = Some(load.boxed());
+        }
+    }
+
+    fn committed(&self, work: &mut Work, done: Vec<(LaneId, Result<(), LogError>)>) -> bool {
+        let error = done.iter().find_map(|(_, result)| result.as_ref().err().cloned());
+        let now = now();
+        let mut machine = self.seat.machine();
+        for (lane, result) in done {
+            if result.is_err() {
+                self.metrics.commit_failures.inc();
+            }
+            let result = if result.is_ok() { CommitResult::Durable } else { CommitResult::Failed };
+            machine.handle(now, Input::Committed { lane, result });
+        }
+        drop(machine);
+        work.commit_trouble.note(error.as_ref(), &self.seat.at, "commit cursors")
+    }
+
+    fn loaded(&self, work: &mut Work, done: LoadEnd) -> bool {
+        let now = now();
+        if let Some(extent) = done.extent {
+            self.seat.note_extent(extent);
+        }
+        let mut machine = self.seat.machine();
+        self.seat.loading.fetch_sub(done.loaded.len(), Ordering::AcqRel);
+        for (lane, cursor) in done.loaded {
+            machine.handle(now, Input::Loaded { lane, cursor });
+        }
+        drop(machine);
+        work.loads.extend(done.again);
+        self.progress.notify_one();
+        work.load_trouble.note(done.error.as_ref(), &self.seat.at, "load cursors")
+    }
+
+    fn read(&self, work: &mut Work, end: ReadEnd) -> bool {
+        let ReadEnd { scan, from, reader, result } = end;
+        let Some(open) = work.scans.get_mut(&scan) else { return false };
+        match result {
+            Ok(batch) => {
+                open.reader = reader.map(|reader| (reader, batch.next));
+                open.trouble.note(None, &self.seat.at, "read");
+                self.seat.machine().handle(now(), Input::Read { scan, batch });
+                false
+            }
+            Err(error) => {
+                self.metrics.read_failures.inc();
+                let gone = open.trouble.note(Some(&error), &self.seat.at, "read");
+                // A reader that has failed is not trusted to go on.
+                open.reader = None;
+                work.read(&self.log, &self.seat.at, scan, from);
+                gone
+            }
+        }
+    }
+}
+
+impl Work {
+    fn new() -> Self {
+        Self {
+            scans: HashMap::new(),
+            reads: FuturesUnordered::new(),
+            commits: Vec::new(),
+            committing: None,
+            commit_trouble: Trouble::default(),
+            loads: VecDeque::new(),
+            loading: None,
+            load_trouble: Trouble::default(),
+            starts: Vec::new(),
+            lanes: HashSet::new(),
+        }
+    }
+
+    fn read(&mut self, log: &SharedLog, at: &TopicPartition, scan: ScanId, from: Offset) {
+        let (abort, registration) = AbortHandle::new_pair();
+        let open = self.scans.entry(scan).or_insert_with(|| OpenScan {
+            reader: None,
+            abort: abort.clone(),
+            trouble: Trouble::default(),
+        });
+        open.abort = abort;
+        let (log, at, reader, wait) = (Arc::clone(log), at.clone(), open.reader.take(), open.trouble.wait());
+        let read = async move {
+            pause(wait).await;
+            read_once(&*log, &at, scan, reader, from).await
+        };
+        self.reads.push(Abortable::new(read.boxed(), registration));
+    }
+}
+
+impl Trouble {
+    /// How long to wait before the next try.
+    fn wait(&self) -> Duration {
+        match self.0 {
+            0 => Duration::ZERO,
+            n => LOG_BACKOFF.saturating_mul(1 << n.min(16)).min(LOG_BACKOFF_MAX),
+        }
+    }
+
+    /// Counts, and says so once when trouble begins or ends; `true` when it will not end.
+    fn note(&mut self, error: Option<&LogError>, at: &TopicPartition, what: &'static str) -> bool {
+        let TopicPartition { topic, partition } = at;
+        match error {
+            None => {
+                if std::mem::take(&mut self.0) > 0 {
+                    tracing::info!(%topic, %partition, what, "the log works again");
+                }
+                false
+            }
+            Some(error) => {
+                if self.0 == 0 {
+                    tracing::warn!(%topic, %partition, what, %error, "the log fails");
+                }
+                self.0 = self.0.saturating_add(1);
+                match error {
+                    LogError::UnknownTopic(_) | LogError::UnknownPartition(_) | LogError::Closed => true,
+                    LogError::NoSpace | LogError::Failed(_) => false,
+                }
+            }
+        }
+    }
+}
+
+/// Waits for what is under way, for ever if nothing is. Cancel safe: the future stays where it is.
+async fn end_of<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
+    match under_way {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn pause(wait: Duration) {
+    if !wait.is_zero() {
+        sleep(wait).await;
+    }
+}
+
+async fn at(time: Option<Instant>) {
+    match time {
+        Some(time) => sleep_until(TokioInstant::from_std(time)).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn read_once(
+    log: &dyn trigon_eventlog::EventLog,
+    at: &TopicPartition,
+    scan: ScanId,
+    reader: Option<(Box<dyn Scan>, Offset)>,
+    from: Offset,
+) -> ReadEnd {
+    let opened = match reader {
+        Some((mut reader, position)) => {
+            if position != from {
+                reader.seek(from);
+            }
+            Ok(reader)
+        }
+        None => log.scan(at, from).await,
+    };
+    match opened {
+        Ok(mut reader) => {
+            let result = reader.read(READ_BYTES).await;
+            ReadEnd { scan, from, reader: Some(reader), result }
+        }
+        Err(error) => ReadEnd { scan, from, reader: None, result: Err(error) },
+    }
+}
+
+/// Finds out where Triggers stand. Where one starts that never stood here is committed before it is told, so that
+/// an event that is accepted later is never before its start.
+async fn load(log: &SharedLog, at: &TopicPartition, wanted: Vec<(LaneId, Arc<Trigger>)>) -> LoadEnd {
+    let extent = match log.extent(at).await {
+        Ok(extent) => extent,
+        Err(error) => {
+            return LoadEnd { loaded: Vec::new(), again: wanted, error: Some(error), extent: None };
+        }
+    };
+    let mut end = LoadEnd { loaded: Vec::new(), again: Vec::new(), error: None, extent: Some(extent) };
+    let results = join_all(wanted.into_iter().map(|(lane, trigger)| async move {
+        let result = match log.load(&trigger.group, std::slice::from_ref(at)).await {
+            Ok(mut cursors) => match cursors.pop().flatten() {
+                Some(cursor) => Ok((cursor, IsNew::No)),
+                None => first(log, at, extent, trigger.start_from).await.map(|c| (c, IsNew::Yes)),
+            },
+            Err(error) => Err(error),
+        };
+        (lane, trigger, result)
+    }))
+    .await;
+    let mut new = Vec::new();
+    for (lane, trigger, result) in results {
+        match result {
+            Ok((cursor, IsNew::No)) => end.loaded.push((lane, within(cursor, extent, at, &trigger))),
+            Ok((cursor, IsNew::Yes)) => new.push((lane, trigger, cursor)),
+            Err(error) => {
+                end.error = Some(error);
+                end.again.push((lane, trigger));
+            }
+        }
+    }
+    let commits = new
+        .iter()
+        .map(|(_, trigger, cursor)| Commit {
+            group: trigger.group.clone(),
+            at: at.clone(),
+            cursor: cursor.clone(),
+        })
+        .collect::<Vec<_>>();
+    if commits.is_empty() {
+        return end;
+    }
+    for ((lane, trigger, cursor), result) in new.into_iter().zip(log.commit(commits).await) {
+        match result {
+            Ok(()) => end.loaded.push((lane, cursor)),
+            Err(error) => {
+                end.error = Some(error);
+                end.again.push((lane, trigger));
+            }
+        }
+    }
+    end
+}
+
+/// Whether a cursor has yet to be committed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum IsNew {
+    Yes,
+    No,
+}
+
+async fn first(
+    log: &SharedLog,
+    at: &TopicPartition,
+    extent: Extent,
+    from: StartFrom,
+) -> Result<Cursor, LogError> {
+    Ok(Cursor::at(match from {
+        StartFrom::Latest => extent.end,
+        StartFrom::Earliest => extent.start,
+        StartFrom::Time(time) => log.offset_at(at, time).await?,
+    }))
+}
+
+/// A cursor beyond the end means that the log has lost what was there, or that somebody has set it there. Going on
+/// at the end costs at most duplicates; waiting for the old offset to come round would skip new events.
+fn within(cursor: Cursor, extent: Extent, at: &TopicPartition, trigger: &Trigger) -> Cursor {
+    if cursor.position <= extent.end {
+        return cursor;
+    }
+    tracing::warn!(
+        trigger = %trigger.id, topic = %at.topic, partition = %at.partition,
+        position = %cursor.position, end = %extent.end,
+        "the trigger stood beyond the end of the log: it goes on at the end"
+    );
+    let unfinished: Vec<_> = cursor.unfinished.into_iter().filter(|u| u.offset < extent.end).collect();
+    let watermark = unfinished.first().map_or(extent.end, |first| first.offset);
+    Cursor { watermark, position: extent.end, unfinished }
+}
