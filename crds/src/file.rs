@@ -192,8 +192,9 @@ impl Reader {
     where
         T: for<'de> serde::Deserialize<'de>,
     {
-        let (version, place) = self.header(file, &document, "apiVersion")?;
-        if version != API_VERSION {
+        if let Some((version, place)) = self.header(file, &document, "apiVersion")
+            && version != API_VERSION
+        {
             let message = format!("{version:?} is not read here; write {API_VERSION:?}");
             self.problem(file, place, "apiVersion", message);
         }

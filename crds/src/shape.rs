@@ -150,7 +150,7 @@ impl Fitter {
                         self.wrong_type(
                             entry.place,
                             path,
-                            "has no value; write \"\" for the empty text".to_owned(),
+                            "has no value; write one, or \"\" for the empty text".to_owned(),
                         );
                     } else if let Some(text) = self.text(&entry.node, &path) {
                         texts.insert(entry.key.clone(), Json::String(text));
@@ -190,7 +190,11 @@ impl Fitter {
                 Some(Json::Object(object))
             }
             (Texts | Fields(_), _) => {
-                let message = format!("is {}; write a map of names to values", node.kind());
+                let hint = match &node.value {
+                    Value::Plain(text) if text.contains(':') => ", each with a space after its colon",
+                    _ => "",
+                };
+                let message = format!("is {}; write a map of names to values{hint}", node.kind());
                 self.wrong_type(node.place, path.clone(), message);
                 None
             }
@@ -236,6 +240,11 @@ impl Fitter {
     fn unknown(&self, name: &str, fields: &[(&'static str, &'static Shape)], parent: &Path) -> String {
         if name == "<<" {
             return "merge keys are not supported; write the fields out".to_owned();
+        }
+        if let Some((before, after)) = name.split_once(':')
+            && fields.iter().any(|(known, _)| *known == before)
+        {
+            return format!("unknown field; write a space after the colon: {before}: {after}");
         }
         let known = fields.iter().map(|(known, _)| *known);
         if let Some(known) = nearest(name, known.clone()) {
@@ -351,9 +360,20 @@ mod tests {
                 "3:21: spec.delivery.retry: is a text; write the number without quotes: 3",
                 "3:35: spec.delivery.timeout: 5 is a number in YAML; write it in quotes: \"5\"",
                 "5:21: spec.filter.attributes.a: no is a boolean in YAML; write it in quotes: \"no\"",
-                "5:25: spec.filter.attributes.b: has no value; write \"\" for the empty text",
+                "5:25: spec.filter.attributes.b: has no value; write one, or \"\" for the empty text",
                 "6:12: spec.filters: is a map; write a list, each element with \"- \" before it",
-                "7:15: spec.subscriber: is a text; write a map of names to values",
+                "7:15: spec.subscriber: is a text; write a map of names to values, each with a space after its colon",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_space_after_a_colon_is_found() {
+        assert_eq!(
+            misfits("spec: {broker:default}\nmetadata:\n  name:x\n"),
+            [
+                "1:8: spec[broker:default]: unknown field; write a space after the colon: broker: default",
+                "3:3: metadata: is a text; write a map of names to values, each with a space after its colon",
             ]
         );
     }

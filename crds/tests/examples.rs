@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use trigon_core::delivery::Order;
+use trigon_core::event::EventBuilder;
 use trigon_core::name::TriggerId;
 use trigon_core::routing::RoutingTable;
 use trigon_crds::{load, uris_only};
@@ -68,4 +69,34 @@ fn the_examples_have_the_routes_that_they_explain() {
     assert_eq!(order("balances"), Some(Order::Key));
     assert_eq!(order("ledger"), Some(Order::Partition));
     assert_eq!(order("mail"), Some(Order::Unordered));
+}
+
+/// The Triggers that want an event, by the index that the dispatcher uses.
+fn wanted_by(table: &RoutingTable, attributes: &[(&str, &str)]) -> Vec<String> {
+    let mut event = EventBuilder::new().spec_version("1.0").attribute("id", "1");
+    for (name, value) in attributes {
+        event = event.attribute((*name).to_owned(), (*value).to_owned());
+    }
+    let event = event.build().expect("the event is valid");
+    let broker = table.brokers.values().next().expect("there is a Broker");
+    let mut places = Vec::new();
+    broker.index.matches(&event, &mut places);
+    places.into_iter().map(|place| broker.triggers[place].id.name.clone()).collect()
+}
+
+/// FLN-01, FLA-02
+#[test]
+fn the_filters_of_the_examples_want_what_their_comments_say() {
+    let table = example("filters");
+    let created = ("type", "order.created");
+    assert_eq!(wanted_by(&table, &[created, ("source", "/shop")]), ["audit"]);
+    assert_eq!(wanted_by(&table, &[created, ("source", "/shop"), ("tenant", "a")]), ["audit", "orders"]);
+    assert_eq!(wanted_by(&table, &[created, ("source", "shop.eu")]), ["audit", "europe"]);
+    assert_eq!(wanted_by(&table, &[created, ("source", "shop.eu"), ("stage", "test")]), ["audit"]);
+    assert_eq!(wanted_by(&table, &[created, ("source", "/shop"), ("size", "large")]), ["audit", "fraud"]);
+    assert_eq!(wanted_by(&table, &[("type", "refund.paid"), ("source", "/shop")]), ["audit", "fraud"]);
+
+    let table = example("replies");
+    assert_eq!(wanted_by(&table, &[created, ("source", "/shop")]), ["pricing"]);
+    assert_eq!(wanted_by(&table, &[("type", "order.priced"), ("source", "/pricing")]), ["billing"]);
 }

@@ -108,6 +108,7 @@ fn everything_wrong_in_all_files_is_reported_together_and_in_order() {
             "a.yaml:7:12: spec.delivery.retry: -1 is negative; write 0 or more",
             "a.yaml:8:5: spec.delivery.backoff: unknown field; did you mean \"backoffDelay\"?",
             "b.yaml:10:1: apiVersion: is missing; write apiVersion: eventing.knative.dev/v1",
+            "b.yaml:10:1: metadata.name: is missing; name the object",
             "b.yaml:15:9: metadata.name: the Trigger default/orders is already at b.yaml:1; rename or remove one",
             "b.yaml:19:10: spec.subscriber.uri: \"ht tp://127.0.0.1:9000/\" is not absolute; write http://HOST:PORT/PATH",
             "c.yaml:2:1: not YAML: while parsing a node, did not find expected node content",
@@ -144,7 +145,7 @@ fn a_misspelt_field_is_not_reported_as_missing_too() {
     assert_eq!(
         problems(&[file("a.yaml", &text)]),
         [
-            "a.yaml:12:15: spec.subscriber: is a text; write a map of names to values",
+            "a.yaml:12:15: spec.subscriber: is a text; write a map of names to values, each with a space after its colon",
             "a.yaml:14:5: spec.delivery.uri: unknown field; it belongs at spec.subscriber.uri",
         ]
     );
@@ -198,7 +199,6 @@ fn a_trigger_without_its_broker_is_refused_with_those_that_there_are() {
     assert!(missing(&elsewhere).ends_with("write metadata.namespace: shop"), "{}", missing(&elsewhere));
 }
 
-/// CPB-16
 #[test]
 fn objects_of_one_name_are_told_apart_by_namespace_and_kind_only() {
     let elsewhere = "name: default\n  namespace: shop";

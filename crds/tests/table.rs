@@ -145,7 +145,7 @@ fn filters_replace_filter_unless_they_are_empty() {
     );
 }
 
-/// FLN-04, FLN-05, FLN-06, FLN-15
+/// SCH-13
 #[test]
 fn every_dialect_becomes_its_filter() {
     let (a, b) = (map("type", "a"), map("source", "b"));

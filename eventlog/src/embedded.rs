@@ -40,6 +40,8 @@ mod committer;
 mod cursors;
 mod disk;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod faulty;
 mod frame;
 mod lock;

@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::thread;
+use std::time::Duration;
 
 use fastrand::Rng;
 
@@ -31,6 +33,8 @@ pub(crate) struct World {
     pub(crate) operations_left: u64,
     /// Syncs of files so far.
     pub(crate) syncs: u64,
+    /// How long a sync of a file takes.
+    pub(crate) sync_takes: Duration,
 }
 
 #[derive(Clone)]
@@ -117,6 +121,7 @@ impl World {
             write_limit: usize::MAX,
             operations_left: u64::MAX,
             syncs: 0,
+            sync_takes: Duration::ZERO,
         }
     }
 
@@ -292,6 +297,8 @@ impl DiskFile for FaultyFile {
     }
 
     fn sync(&self) -> io::Result<()> {
+        let takes = self.disk.world().sync_takes;
+        thread::sleep(takes);
         let mut world = self.disk.operate()?;
         world.syncs += 1;
         if world.failing_syncs > 0 {

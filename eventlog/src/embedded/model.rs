@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use fastrand::Rng;
 use proptest::prelude::*;
+use tokio::task::JoinSet;
 use trigon_core::name::{BrokerId, PartitionId, TriggerId};
 
 use super::faulty::FaultyDisk;
@@ -131,6 +132,9 @@ enum Deletion {
     Doubtful,
 }
 
+/// What became of an append: its topic, its records, and the answer.
+type Appended = (usize, Vec<Record>, Result<Vec<Position>, AppendError>);
+
 struct Run {
     disk: FaultyDisk,
     log: Arc<EmbeddedLog>,
@@ -230,7 +234,7 @@ impl Run {
     }
 
     async fn act(&mut self, actions: Vec<Action>) {
-        let mut appends = tokio::task::JoinSet::new();
+        let mut appends: JoinSet<Appended> = JoinSet::new();
         for action in actions {
             match action {
                 Action::Append { topic, keys } => {
@@ -280,10 +284,7 @@ impl Run {
         self.collect(&mut appends).await;
     }
 
-    async fn collect(
-        &mut self,
-        appends: &mut tokio::task::JoinSet<(usize, Vec<Record>, Result<Vec<Position>, AppendError>)>,
-    ) {
+    async fn collect(&mut self, appends: &mut JoinSet<Appended>) {
         while let Some(append) = appends.join_next().await {
             let (topic, records, stored) = append.unwrap();
             let expected = &mut self.expected.topics[topic];
