@@ -101,7 +101,8 @@ fn sum(mut text: &str, designators: &[(char, u128)], may_have_fraction: bool) ->
         let mut after = rest.chars();
         let designator = after.next().ok_or(SumError::Syntax)?;
         text = after.as_str();
-        if whole.is_empty() || (!fraction.is_empty() && !(may_have_fraction && text.is_empty())) {
+        let is_last = may_have_fraction && text.is_empty();
+        if whole.is_empty() || !(fraction.is_empty() || is_last) {
             return Err(SumError::Syntax);
         }
         let place = left.iter().position(|(known, _)| *known == designator).ok_or(SumError::Syntax)?;

@@ -5,8 +5,8 @@
 
 use crate::api::{API_VERSION, BROKER, Broker, TRIGGER, Trigger};
 use crate::path::{Path, Step};
-use crate::problem::{Finding, Problem};
-use crate::shape::{self, Shape};
+use crate::problem::{Finding, MAX_PROBLEMS, Problem};
+use crate::shape::{self, Misfit, MisfitKind, Shape};
 use crate::suggest::nearest;
 use crate::yaml::{self, Node, Place, Value};
 
@@ -31,13 +31,14 @@ pub(crate) struct Located<T> {
     /// The document, for the places of its fields.
     document: Node,
     /// The fields that were left out because they were wrong.
-    left_out: Vec<Path>,
+    left_out: Vec<Misfit>,
 }
 
 /// Reads files, each a name for messages and its text.
 ///
 /// # Errors
-/// Everything that is wrong with the form of the files: YAML syntax, unknown fields and kinds, wrong types.
+/// Everything that is wrong with the form of the files: YAML syntax, unknown fields and kinds, wrong types; at most
+/// [`MAX_PROBLEMS`].
 pub fn parse(files: &[(String, String)]) -> Result<Objects, Vec<Problem>> {
     let (objects, problems) = read(files);
     if problems.is_empty() { Ok(objects) } else { Err(problems) }
@@ -59,12 +60,28 @@ pub(crate) fn read(files: &[(String, String)]) -> (Objects, Vec<Problem>) {
     (reader.objects, reader.problems)
 }
 
+impl Objects {
+    /// The Brokers, in the order in which they were read.
+    pub fn brokers(&self) -> impl Iterator<Item = &Broker> {
+        self.brokers.iter().map(|located| &located.object)
+    }
+
+    /// The Triggers, in the order in which they were read.
+    pub fn triggers(&self) -> impl Iterator<Item = &Trigger> {
+        self.triggers.iter().map(|located| &located.object)
+    }
+}
+
 impl<T> Located<T> {
     /// The problem that a finding is, unless it only follows from something that was left out.
     pub(crate) fn problem(&self, finding: Finding) -> Option<Problem> {
         let (place, is_there) = self.locate(&finding.path);
         let parent = finding.path.parent();
-        if !is_there && self.left_out.iter().any(|path| *path == finding.path || path.parent() == parent) {
+        let follows = self.left_out.iter().any(|misfit| match misfit.kind {
+            MisfitKind::Unknown => !is_there && misfit.path.parent() == parent,
+            MisfitKind::Type => finding.path.is_within(&misfit.path),
+        });
+        if follows {
             return None;
         }
         Some(Problem {
@@ -175,21 +192,21 @@ impl Reader {
     where
         T: for<'de> serde::Deserialize<'de>,
     {
-        let (version, place) = self.header(file, &document, "apiVersion")?;
-        if version != API_VERSION {
+        if let Some((version, place)) = self.header(file, &document, "apiVersion")
+            && version != API_VERSION
+        {
             let message = format!("{version:?} is not read here; write {API_VERSION:?}");
             self.problem(file, place, "apiVersion", message);
         }
         let (json, misfits) = shape::fit(&document, shape);
-        let mut left_out = Vec::new();
-        for misfit in misfits {
-            self.problem(file, misfit.place, &misfit.path.to_string(), misfit.message);
-            left_out.push(misfit.path);
+        for misfit in &misfits {
+            self.problem(file, misfit.place, &misfit.path.to_string(), misfit.message.clone());
         }
         // The name is what other objects know this one by.
-        self.objects.is_partial |= left_out.iter().any(|path| path.to_string().starts_with("metadata"));
+        let metadata = Path::of(&["metadata"]);
+        self.objects.is_partial |= misfits.iter().any(|misfit| misfit.path.is_within(&metadata));
         match serde_json::from_value(json) {
-            Ok(object) => Some(Located { object, file: file.to_owned(), document, left_out }),
+            Ok(object) => Some(Located { object, file: file.to_owned(), document, left_out: misfits }),
             Err(error) => {
                 self.unreadable(file, document.place, "", error.to_string());
                 None
@@ -221,12 +238,14 @@ impl Reader {
     }
 
     fn problem(&mut self, file: &str, place: Place, field: &str, message: impl Into<String>) {
-        self.problems.push(Problem {
-            file: file.to_owned(),
-            line: place.line,
-            column: place.column,
-            field: field.to_owned(),
-            message: message.into(),
-        });
+        if self.problems.len() < MAX_PROBLEMS {
+            self.problems.push(Problem {
+                file: file.to_owned(),
+                line: place.line,
+                column: place.column,
+                field: field.to_owned(),
+                message: message.into(),
+            });
+        }
     }
 }

@@ -46,7 +46,7 @@ mod yaml;
 
 pub use destination::{Resolve, Unresolved, uris_only};
 pub use file::{Objects, parse};
-pub use problem::Problem;
+pub use problem::{MAX_PROBLEMS, Problem};
 pub use table::{BUILT_IN_BROKER, build, built_in, load};
 pub use trigger::{DEPENDENCY, INJECTION};
 pub use yaml::{MAX_COPIED, MAX_DEPTH, MAX_FILE};

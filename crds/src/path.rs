@@ -36,6 +36,11 @@ impl Path {
         Self(self.0[..self.0.len().saturating_sub(1)].to_vec())
     }
 
+    /// Whether this is the other path or one below it.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        self.0.starts_with(&other.0)
+    }
+
     /// From the root down.
     pub(crate) fn steps(&self) -> &[Step] {
         &self.0

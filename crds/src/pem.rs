@@ -39,7 +39,7 @@ pub(crate) fn check_certificates(text: &str) -> Result<(), PemError> {
 /// Whether DER is one SEQUENCE of exactly the length that it states.
 fn is_one_sequence(der: &[u8]) -> bool {
     match der {
-        [0x30, length @ 0..0x80, content @ ..] => content.len() == usize::from(*length),
+        [0x30, length @ 0..=0x7f, content @ ..] => content.len() == usize::from(*length),
         [0x30, 0x81, length, content @ ..] => content.len() == usize::from(*length),
         [0x30, 0x82, high, low, content @ ..] => {
             content.len() == usize::from(u16::from_be_bytes([*high, *low]))

@@ -4,6 +4,9 @@ use std::fmt;
 
 use crate::path::Path;
 
+/// At most this many problems are reported at once: of one document's form, of one object's meaning, and in all.
+pub const MAX_PROBLEMS: usize = 1_000;
+
 /// One thing that is wrong, with its place.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
@@ -45,7 +48,9 @@ pub(crate) struct Finding {
 impl Findings {
     /// Notes that a field is wrong.
     pub(crate) fn refuse(&mut self, path: &Path, message: impl Into<String>) {
-        self.0.push(Finding { path: path.clone(), message: message.into() });
+        if self.0.len() < MAX_PROBLEMS {
+            self.0.push(Finding { path: path.clone(), message: message.into() });
+        }
     }
 
     /// Adds what was noted elsewhere.

@@ -7,6 +7,7 @@
 use serde_json::{Map, Number, Value as Json};
 
 use crate::path::Path;
+use crate::problem::MAX_PROBLEMS;
 use crate::suggest::nearest;
 use crate::yaml::{Node, Place, Value};
 
@@ -102,14 +103,25 @@ static FILTER: Shape = Fields(&[
 ]);
 
 /// What is wrong with the shape of a document.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Misfit {
+    /// In which way.
+    pub(crate) kind: MisfitKind,
     /// Where the field is.
     pub(crate) place: Place,
     /// The field.
     pub(crate) path: Path,
     /// What is wrong and what would be right.
     pub(crate) message: String,
+}
+
+/// In which way a field does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MisfitKind {
+    /// There is no such field, so it may stand for one that is missing.
+    Unknown,
+    /// It holds something else.
+    Type,
 }
 
 /// Reads a document of a shape; what does not fit is left out and noted.
@@ -135,10 +147,10 @@ impl Fitter {
                 for entry in entries {
                     let path = path.name(&entry.key);
                     if matches!(entry.node.value, Value::Null) {
-                        self.misfit(
+                        self.wrong_type(
                             entry.place,
                             path,
-                            "has no value; write \"\" for the empty text".to_owned(),
+                            "has no value; write one, or \"\" for the empty text".to_owned(),
                         );
                     } else if let Some(text) = self.text(&entry.node, &path) {
                         texts.insert(entry.key.clone(), Json::String(text));
@@ -151,7 +163,9 @@ impl Fitter {
                 for (index, node) in nodes.iter().enumerate() {
                     let path = path.index(index);
                     match (&node.value, self.fit(node, element, &path)) {
-                        (Value::Null, _) => self.misfit(node.place, path, "is empty; remove it".to_owned()),
+                        (Value::Null, _) => {
+                            self.wrong_type(node.place, path, "is empty; remove it".to_owned())
+                        }
                         (_, fitted) => elements.extend(fitted),
                     }
                 }
@@ -169,20 +183,24 @@ impl Fitter {
                         }
                         None => {
                             let message = self.unknown(&entry.key, fields, &path.parent());
-                            self.misfit(entry.place, path, message);
+                            self.misfit(MisfitKind::Unknown, entry.place, path, message);
                         }
                     }
                 }
                 Some(Json::Object(object))
             }
             (Texts | Fields(_), _) => {
-                let message = format!("is {}; write a map of names to values", node.kind());
-                self.misfit(node.place, path.clone(), message);
+                let hint = match &node.value {
+                    Value::Plain(text) if text.contains(':') => ", each with a space after its colon",
+                    _ => "",
+                };
+                let message = format!("is {}; write a map of names to values{hint}", node.kind());
+                self.wrong_type(node.place, path.clone(), message);
                 None
             }
             (List(_), _) => {
                 let message = format!("is {}; write a list, each element with \"- \" before it", node.kind());
-                self.misfit(node.place, path.clone(), message);
+                self.wrong_type(node.place, path.clone(), message);
                 None
             }
         }
@@ -197,7 +215,7 @@ impl Fitter {
             },
             Value::Null | Value::List(_) | Value::Map(_) => format!("is {}; write a text", node.kind()),
         };
-        self.misfit(node.place, path.clone(), message);
+        self.wrong_type(node.place, path.clone(), message);
         None
     }
 
@@ -215,13 +233,18 @@ impl Fitter {
                 format!("is {}; write a whole number", node.kind())
             }
         };
-        self.misfit(node.place, path.clone(), message);
+        self.wrong_type(node.place, path.clone(), message);
         None
     }
 
     fn unknown(&self, name: &str, fields: &[(&'static str, &'static Shape)], parent: &Path) -> String {
         if name == "<<" {
             return "merge keys are not supported; write the fields out".to_owned();
+        }
+        if let Some((before, after)) = name.split_once(':')
+            && fields.iter().any(|(known, _)| *known == before)
+        {
+            return format!("unknown field; write a space after the colon: {before}: {after}");
         }
         let known = fields.iter().map(|(known, _)| *known);
         if let Some(known) = nearest(name, known.clone()) {
@@ -238,8 +261,14 @@ impl Fitter {
         format!("unknown field; {parent} has {}", known.join(", "))
     }
 
-    fn misfit(&mut self, place: Place, path: Path, message: String) {
-        self.misfits.push(Misfit { place, path, message });
+    fn wrong_type(&mut self, place: Place, path: Path, message: String) {
+        self.misfit(MisfitKind::Type, place, path, message);
+    }
+
+    fn misfit(&mut self, kind: MisfitKind, place: Place, path: Path, message: String) {
+        if self.misfits.len() < MAX_PROBLEMS {
+            self.misfits.push(Misfit { kind, place, path, message });
+        }
     }
 }
 
@@ -331,9 +360,20 @@ mod tests {
                 "3:21: spec.delivery.retry: is a text; write the number without quotes: 3",
                 "3:35: spec.delivery.timeout: 5 is a number in YAML; write it in quotes: \"5\"",
                 "5:21: spec.filter.attributes.a: no is a boolean in YAML; write it in quotes: \"no\"",
-                "5:25: spec.filter.attributes.b: has no value; write \"\" for the empty text",
+                "5:25: spec.filter.attributes.b: has no value; write one, or \"\" for the empty text",
                 "6:12: spec.filters: is a map; write a list, each element with \"- \" before it",
-                "7:15: spec.subscriber: is a text; write a map of names to values",
+                "7:15: spec.subscriber: is a text; write a map of names to values, each with a space after its colon",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_missing_space_after_a_colon_is_found() {
+        assert_eq!(
+            misfits("spec: {broker:default}\nmetadata:\n  name:x\n"),
+            [
+                "1:8: spec[broker:default]: unknown field; write a space after the colon: broker: default",
+                "3:3: metadata: is a text; write a map of names to values, each with a space after its colon",
             ]
         );
     }

@@ -14,7 +14,7 @@ use crate::api::{BrokerSpec, DEFAULT_NAMESPACE};
 use crate::destination::{self, Resolve};
 use crate::file::{self, Located, Objects};
 use crate::path::Path;
-use crate::problem::{Findings, Problem};
+use crate::problem::{Findings, MAX_PROBLEMS, Problem};
 use crate::trigger::{self, Trigger};
 use crate::{annotation, api, delivery, metadata};
 
@@ -24,7 +24,7 @@ pub const BUILT_IN_BROKER: &str = "default";
 /// Builds the table of these objects.
 ///
 /// # Errors
-/// Everything that is wrong with them, sorted by place.
+/// Everything that is wrong with them, sorted by place; at most [`MAX_PROBLEMS`].
 pub fn build(objects: &Objects, resolve: Resolve<'_>) -> Result<RoutingTable, Vec<Problem>> {
     let (table, problems) = compile(objects, resolve);
     finish(table, problems)
@@ -34,7 +34,7 @@ pub fn build(objects: &Objects, resolve: Resolve<'_>) -> Result<RoutingTable, Ve
 /// the form of some documents and with the meaning of others is reported together.
 ///
 /// # Errors
-/// Everything that is wrong with the files, sorted by place.
+/// Everything that is wrong with the files, sorted by place; at most [`MAX_PROBLEMS`].
 pub fn load(files: &[(String, String)], resolve: Resolve<'_>) -> Result<RoutingTable, Vec<Problem>> {
     let (objects, mut problems) = file::read(files);
     let (table, of_meaning) = compile(&objects, resolve);
@@ -54,6 +54,7 @@ fn finish(table: RoutingTable, mut problems: Vec<Problem>) -> Result<RoutingTabl
         return Ok(table);
     }
     problems.sort_by(|a, b| (&a.file, a.line, a.column).cmp(&(&b.file, b.line, b.column)));
+    problems.truncate(MAX_PROBLEMS);
     Err(problems)
 }
 

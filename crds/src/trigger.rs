@@ -123,7 +123,9 @@ fn check_annotations(trigger: &api::Trigger, findings: &mut Findings) {
     }
     let Some(dependency) = annotations.get(DEPENDENCY) else { return };
     let path = annotation::path(DEPENDENCY);
-    let Ok(reference) = serde_json::from_str::<Dependency>(dependency) else {
+    let reference = serde_json::from_str::<serde_json::Map<_, _>>(dependency);
+    let reference = reference.and_then(|map| serde_json::from_value::<Dependency>(map.into()));
+    let Ok(reference) = reference else {
         let message = "is not a reference in JSON; write {\"apiVersion\": …, \"kind\": …, \"name\": …}";
         findings.refuse(&path, message);
         return;

@@ -8,7 +8,7 @@ use std::collections::{HashMap, HashSet};
 
 use saphyr_parser::{Event, Marker, Parser, ScalarStyle, Span, StrInput, Tag};
 
-/// The largest file that is read, in bytes: some thirty thousand Triggers.
+/// The largest file that is read, in bytes: tens of thousands of Triggers.
 pub const MAX_FILE: usize = 16 * 1024 * 1024;
 
 /// The deepest nesting of lists and maps: twice what a filter may nest, and the manifest around it.
@@ -223,13 +223,29 @@ impl<'a> Reader<'a> {
     fn next(&mut self) -> Result<Option<(Event<'a>, Span)>, SyntaxError> {
         self.parser.next_event().transpose().map_err(|cause| {
             let marker = cause.marker();
-            error(place(marker), format!("not YAML: {}", cause.info()))
+            let hint = hint(cause.info()).map_or_else(String::new, |hint| format!("; {hint}"));
+            error(place(marker), format!("not YAML: {}{hint}", cause.info()))
         })
     }
 }
 
 fn place(marker: &Marker) -> Place {
     Place { line: marker.line().max(1), column: marker.col() + 1 }
+}
+
+/// What probably leads to a message of the parser, which speaks of its own state.
+fn hint(info: &str) -> Option<&'static str> {
+    const HINTS: [(&str, &str); 8] = [
+        ("tabs disallowed", "indent with spaces"),
+        ("did not find expected key", "compare the indentation of this line with the lines before"),
+        ("expected '-' indicator", "compare the indentation of this line with the lines before"),
+        ("unexpected character", "a text that starts with this character goes in quotes"),
+        ("mapping values are not allowed", "a text with \": \" in it goes in quotes"),
+        ("unknown anchor", "a text that starts with * goes in quotes"),
+        ("invalid trailing content after", "a quote within single quotes is written twice"),
+        ("simple key expect", "a \":\" may be missing on the line before"),
+    ];
+    HINTS.iter().find(|(part, _)| info.contains(part)).map(|(_, hint)| *hint)
 }
 
 fn error(place: Place, message: impl Into<String>) -> SyntaxError {
@@ -251,6 +267,7 @@ fn scalar(text: String, style: ScalarStyle, tag: Option<&Tag>, place: Place) -> 
 fn refuse_tag(tag: Option<&Tag>, allowed: &str, place: Place) -> Result<(), SyntaxError> {
     match tag {
         Some(tag) if !(tag.is_yaml_core_schema() && tag.suffix == allowed) => {
+            let tag = if tag.is_yaml_core_schema() { format!("!!{}", tag.suffix) } else { tag.to_string() };
             Err(error(place, format!("the tag {tag} is not supported; leave it out")))
         }
         _ => Ok(()),
@@ -285,6 +302,31 @@ mod tests {
         let (documents, error) = documents("a: 1\n---\nb: [\n");
         assert_eq!(documents.len(), 1);
         assert!(error.unwrap().message.starts_with("not YAML: "));
+    }
+
+    #[test]
+    fn common_slips_are_answered_with_a_hint() {
+        for (text, line, hint) in [
+            ("a:\n\tb: x\n", 2, "indent with spaces"),
+            ("a:\n  b: x\n c: y\n", 3, "compare the indentation"),
+            ("a:\n- x\nb\n- y\n", 3, "\":\" may be missing"),
+            ("a: @x\n", 1, "goes in quotes"),
+            ("a: b: c\n", 1, "goes in quotes"),
+            ("a: *.example.com\n", 1, "goes in quotes"),
+            ("a: 'it's'\n", 1, "is written twice"),
+        ] {
+            let error = only_error(text);
+            assert!(error.message.contains(hint), "{text:?}: {}", error.message);
+            assert!((line..=line + 1).contains(&error.place.line), "{text:?}: line {}", error.place.line);
+        }
+    }
+
+    #[test]
+    fn byte_order_marks_and_carriage_returns_are_no_part_of_a_text() {
+        let (documents, error) = documents("\u{feff}a: x\r\nb: y\r\n");
+        assert!(error.is_none(), "{error:?}");
+        assert!(matches!(&documents[0].entry("a").unwrap().node.value, Value::Plain(text) if text == "x"));
+        assert_eq!(documents[0].entry("b").unwrap().place.line, 2);
     }
 
     #[test]
@@ -327,7 +369,7 @@ mod tests {
         let (documents, error) = documents("a: !!str 1\n");
         assert!(error.is_none());
         assert!(matches!(&documents[0].entry("a").unwrap().node.value, Value::Text(text) if text == "1"));
-        assert!(only_error("a: !!int 1\n").message.contains("tag"));
+        assert_eq!(only_error("a: !!int 1\n").message, "the tag !!int is not supported; leave it out");
         assert!(only_error("a: !mine {}\n").message.contains("tag"));
     }
 }

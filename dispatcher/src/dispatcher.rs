@@ -193,9 +193,10 @@ impl Dispatcher {
                 Arc::ptr_eq(served, table) || (!Arc::ptr_eq(&current, table) && Arc::ptr_eq(served, &current))
             })
         };
-        match served.wait_for(is_it).await {
-            Ok(ready) => ready.clone().expect("the condition asks for a table"),
-            Err(_) => std::future::pending().await,
+        let ready = served.wait_for(is_it).await.ok().and_then(|ready| ready.clone());
+        match ready {
+            Some(table) => table,
+            None => std::future::pending().await,
         }
     }
 

@@ -9,8 +9,11 @@ use trigon_runtime::telemetry::LogFormat;
 
 use crate::check::CheckArguments;
 use crate::failure::Failure;
+use crate::list::{BrokersArguments, TriggersArguments};
 use crate::send::SendArguments;
 use crate::sink::SinkArguments;
+use crate::standalone::StandaloneArguments;
+use crate::tail::TailArguments;
 
 /// A CloudEvents broker: POST events to it, and Triggers deliver those that match to your services.
 #[derive(Debug, Parser)]
@@ -68,6 +71,7 @@ impl LogArguments {
     pub(crate) fn filter(&self, command: &Command) -> &str {
         match (&self.filter, command) {
             (Some(filter), _) => filter,
+            (None, Command::Standalone(_)) => "info",
             (None, _) => "warn",
         }
     }
@@ -76,10 +80,18 @@ impl LogArguments {
 /// What to do.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
+    /// Run a whole broker in this process: events in, the log, deliveries out
+    Standalone(Box<StandaloneArguments>),
     /// Send an event, or many
     Send(SendArguments),
     /// Run a subscriber that prints what it gets
     Sink(SinkArguments),
+    /// Show events as they are accepted
+    Tail(TailArguments),
+    /// List the Brokers of a running trigon
+    Brokers(BrokersArguments),
+    /// List the Triggers of a running trigon, and how they stand
+    Triggers(TriggersArguments),
     /// Say what is wrong with files of Brokers and Triggers
     Check(CheckArguments),
     /// Write the completions of a shell to standard output
@@ -173,6 +185,11 @@ mod tests {
             ("trigon send x:80/a/b --type t --source s --ext novalue", 2),
             ("trigon sink --status 99", 2),
             ("trigon sink --listen 8080", 2),
+            ("trigon standalone --max-event-size 1x", 2),
+            ("trigon standalone --drain-deadline 5", 2),
+            ("trigon tail --broker default", 2),
+            ("trigon tail --since yesterday", 2),
+            ("trigon brokers --admin ftp://x", 2),
             ("trigon --help", 0),
             ("trigon send --help", 0),
             ("trigon --version", 0),

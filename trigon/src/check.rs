@@ -7,6 +7,7 @@ use serde::Serialize;
 use trigon_core::routing::RoutingTable;
 use trigon_crds::Problem;
 
+use crate::admin::view::ProblemView;
 use crate::failure::Failure;
 use crate::manifests::Manifests;
 use crate::terminal::{BAD, BOLD, GOOD, OutputFormat, Terminal, styled};
@@ -32,21 +33,11 @@ Examples:
 All files are checked together, as standalone reads them: a Trigger finds its Broker in another file.";
 
 #[derive(Serialize)]
-struct Report<'a> {
+struct Report {
     files: usize,
     brokers: usize,
     triggers: usize,
-    problems: Vec<ProblemView<'a>>,
-}
-
-/// A problem in JSON.
-#[derive(Serialize)]
-struct ProblemView<'a> {
-    file: &'a str,
-    line: usize,
-    column: usize,
-    field: &'a str,
-    message: &'a str,
+    problems: Vec<ProblemView>,
 }
 
 /// Checks the files and prints what is wrong with them.
@@ -103,13 +94,6 @@ fn json(manifests: &Manifests, table: &Result<RoutingTable, Vec<Problem>>) -> St
         problems: problems.iter().map(ProblemView::of).collect(),
     };
     format!("{}\n", serde_json::to_string(&report).expect("texts and numbers are JSON"))
-}
-
-impl<'a> ProblemView<'a> {
-    fn of(problem: &'a Problem) -> Self {
-        let Problem { file, line, column, field, message } = problem;
-        Self { file, line: *line, column: *column, field, message }
-    }
 }
 
 fn triggers(table: &RoutingTable) -> usize {

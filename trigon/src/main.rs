@@ -12,16 +12,23 @@ use crate::arguments::{Arguments, Command};
 use crate::failure::{Chain, Failure};
 use crate::terminal::Terminal;
 
+mod admin;
 mod arguments;
 mod check;
 mod client;
 mod failure;
+mod feed;
+mod list;
 mod listen;
 mod manifests;
+mod remote;
 mod routes;
 mod send;
 mod shown;
 mod sink;
+mod standalone;
+mod table;
+mod tail;
 mod terminal;
 mod values;
 
@@ -58,8 +65,12 @@ fn start(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
 
 async fn run(command: Command, terminal: &Terminal) -> Result<(), Failure> {
     match command {
+        Command::Standalone(arguments) => standalone::run(*arguments, terminal).await,
         Command::Send(arguments) => send::run(&arguments, terminal).await,
         Command::Sink(arguments) => sink::run(arguments, terminal).await,
+        Command::Tail(arguments) => tail::run(&arguments, terminal).await,
+        Command::Brokers(arguments) => list::brokers(&arguments, terminal).await,
+        Command::Triggers(arguments) => list::triggers(&arguments, terminal).await,
         Command::Check(arguments) => check::run(&arguments, terminal),
         Command::Completions { shell } => terminal.print(arguments::completions(shell)?),
     }

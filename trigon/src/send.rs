@@ -35,8 +35,12 @@ pub(crate) struct SendArguments {
     /// The event's source, a URI or a path
     #[arg(long, short, env = "TRIGON_SEND_SOURCE")]
     source: String,
-    /// The event's id; {n} stands for the event's number [default: a random UUID]
-    #[arg(long, env = "TRIGON_SEND_ID")]
+    // Of a plain {n}, clap makes a line break: the escape sequence in it shows nothing and keeps it whole.
+    #[arg(
+        long,
+        env = "TRIGON_SEND_ID",
+        help = "The event's id; {\u{1b}[0mn} stands for the event's number [default: a random UUID]"
+    )]
     id: Option<String>,
     /// The event's subject
     #[arg(long, env = "TRIGON_SEND_SUBJECT")]
@@ -44,11 +48,11 @@ pub(crate) struct SendArguments {
     /// Another attribute; may be repeated
     #[arg(long = "ext", short = 'e', value_name = "NAME=VALUE", env = "TRIGON_SEND_EXT")]
     extensions: Vec<Pair>,
-    /// The event's data: a text, @FILE, or - for standard input; {n} stands for the event's number
     #[arg(
         long,
         short,
         value_name = "DATA",
+        help = "The event's data: a text, @FILE, or - for standard input; {\u{1b}[0mn} stands for the event's number",
         env = "TRIGON_SEND_DATA",
         allow_hyphen_values = true,
         value_parser = |text: &str| Ok::<_, std::convert::Infallible>(DataSource::from(text))
@@ -92,7 +96,7 @@ Examples:
   trigon send http://127.0.0.1:8080/default/default --type order.created --source /shop --data '{\"id\": 7}'
   trigon send 127.0.0.1:8080/default/default -t file.added -s /disk --subject a.png --data @a.png
   trigon send 127.0.0.1:8080/default/default -t t -s s -e partitionkey=k --data - < data.json
-  trigon send 127.0.0.1:8080/default/default -t load -s me --id 'e{n}' --data '{\"n\": {n}}' -n 10000 --rate 500";
+  trigon send 127.0.0.1:8080/default/default -t load -s me --id 'e{\u{1b}[0mn}' --data '{\"n\": {\u{1b}[0mn}}' -n 10000 --rate 500";
 
 /// How often the line of progress is renewed.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(200);

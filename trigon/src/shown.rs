@@ -19,8 +19,10 @@ const MAX_BINARY: usize = 64;
 pub(crate) fn event(event: &Event) -> String {
     let mut text = String::new();
     let attributes = event.attributes().iter().map(|attribute| (&*attribute.name, &*attribute.value));
-    for (name, value) in std::iter::once(("specversion", event.spec_version().as_str())).chain(attributes) {
-        line(&mut text, name, value);
+    let attributes = std::iter::once(("specversion", event.spec_version().as_str())).chain(attributes);
+    let width = attributes.clone().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in attributes {
+        line(&mut text, name, width, value);
     }
     if let Some(bytes) = event.data() {
         for part in data(bytes).lines() {
@@ -30,10 +32,11 @@ pub(crate) fn event(event: &Event) -> String {
     text
 }
 
-/// A name and a value, indented.
-pub(crate) fn line(text: &mut String, name: &str, value: &str) {
-    let shown = value.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'");
-    writeln!(text, "  {}  {shown}", styled(NAME, name)).expect("a String takes every text");
+/// A name and a value without control characters, indented.
+fn line(text: &mut String, name: &str, width: usize, value: &str) {
+    let shown: String = value.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
+    let name = styled(NAME, format_args!("{name:width$}"));
+    writeln!(text, "  {name}  {shown}").expect("a String takes every text");
 }
 
 /// The event in the JSON format.
@@ -170,9 +173,9 @@ mod tests {
             .map(|built| plain(&event(&built)))
             .unwrap();
         let expected = r#"  specversion  1.0
-  id  1
-  source  /s
-  type  t
+  id           1
+  source       /s
+  type         t
     {
       "a": [
         1,
@@ -195,8 +198,8 @@ mod tests {
     #[test]
     fn an_attribute_cannot_move_the_cursor() {
         let mut text = String::new();
-        line(&mut text, "subject", "a\x1b[2Jb \"c\"");
-        assert_eq!(plain(&text), "  subject  a\\u{1b}[2Jb \"c\"\n");
+        line(&mut text, "id", 3, "a\x1b[2Jb \"c\"");
+        assert_eq!(plain(&text), "  id   a·[2Jb \"c\"\n");
     }
 
     proptest! {

@@ -171,11 +171,11 @@ impl Sink {
         self.shared.terminal.print(output)?;
         tokio::time::sleep(self.shared.arguments.delay).await;
         let mut response = Response::new(Body::empty());
-        if status.is_success() {
-            if let Some((headers, body)) = self.reply(received.data())? {
-                *response.headers_mut() = headers;
-                *response.body_mut() = Body::from(body);
-            }
+        if status.is_success()
+            && let Some((headers, body)) = self.reply(received.data())?
+        {
+            *response.headers_mut() = headers;
+            *response.body_mut() = Body::from(body);
         }
         *response.status_mut() = status;
         Ok(response)
@@ -193,4 +193,4 @@ async fn receive(State(sink): State<Sink>, request: Request) -> Response {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -9,7 +9,7 @@ use super::record::{Audience, Envelope};
 use crate::dead_letter;
 use crate::delivery::{Destination, Failure, Format, Retry};
 use crate::event::strategy::{event, event_of};
-use crate::event::{Attribute, Event, SpecVersion, ValueType};
+use crate::event::{Attribute, Event, EventBuilder, SpecVersion, ValueType};
 use crate::name::TriggerId;
 use crate::record::Timestamp;
 
@@ -35,6 +35,49 @@ fn over_http(event: &Event, format: Format) -> Event {
 
 fn over_the_log(event: &Event) -> Event {
     Envelope::decode(&Envelope::of(event.clone()).encode(Timestamp(0))).unwrap().event
+}
+
+/// EXT-01 to EXT-10, X-12: a hop changes no extension that it does not own
+#[test]
+fn extensions_that_others_define_pass_unchanged() {
+    let extensions = [
+        ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+        ("tracestate", "rojo=00f067aa0ba902b7,congo=t61rcWkgMzE"),
+        ("partitionkey", "key 1"),
+        ("sequence", "0000001"),
+        ("sampledrate", "30"),
+        ("expirytime", "2018-04-05T17:31:00Z"),
+        ("dataref", "https://example.com/blob?sig=%2F"),
+        ("recordedtime", "2018-04-05T17:31:00.000Z"),
+        ("bamtransactionid", "4711"),
+        ("dataclassification", "confidential"),
+        ("dssematerial", "eyJwYXlsb2FkIjoiIn0="),
+    ];
+    let builder = EventBuilder::new().spec_version("1.0").attribute("id", "1").attribute("source", "/s");
+    let builder = extensions.iter().fold(builder, |builder, (name, value)| builder.attribute(*name, *value));
+    let event = builder.attribute("type", "t").build().unwrap();
+    for format in [Format::Binary, Format::Json] {
+        assert_eq!(over_http(&over_the_log(&over_http(&event, format)), format), event);
+    }
+}
+
+/// CE-09, IN-20: in one attribute, in many, or in the data
+#[test]
+fn events_of_64_kib_pass_in_every_encoding() {
+    const SIZE: usize = 64 * 1024;
+    let builder = || {
+        let builder = EventBuilder::new().spec_version("1.0").attribute("id", "1").attribute("source", "/s");
+        builder.attribute("type", "t").attribute("datacontenttype", "text/plain")
+    };
+    let one = builder().attribute("ext", "x".repeat(SIZE));
+    let many = (0..SIZE / 10).fold(builder(), |builder, n| builder.attribute(format!("x{n}"), ""));
+    let data = builder().data(vec![b'x'; SIZE]);
+    for builder in [one, many, data] {
+        let event = builder.build().unwrap();
+        for format in [Format::Binary, Format::Json] {
+            assert_eq!(over_http(&over_the_log(&event), format), event);
+        }
+    }
 }
 
 proptest! {

@@ -98,7 +98,8 @@ fn is_wrong(version: SpecVersion, name: &str, value: &str) -> Option<&'static st
         ("subject", _) if value.is_empty() => Some("leave it out or give it a value"),
         ("time", _) if !is_timestamp(value) => Some("use RFC 3339, as in 2026-01-31T09:30:00Z"),
         ("datacontenttype", _) if !is_media_type(value) => Some("use a media type, as in application/json"),
-        ("dataschema", SpecVersion::V10) | ("schemaurl", SpecVersion::V03) if !is_absolute_uri(value) => {
+        // The schemaurl of 0.3 is a URI-reference without constraints.
+        ("dataschema", SpecVersion::V10) if !is_absolute_uri(value) => {
             Some("use an absolute URI, as in https://example.com/schema")
         }
         _ => None,

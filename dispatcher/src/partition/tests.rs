@@ -393,10 +393,10 @@ impl World {
 
     fn read(&mut self, n: usize, size: usize) {
         let (scan, from) = self.reads[n];
-        let from_there = from.max(self.log_start);
-        if from_there >= self.log_end {
+        if from >= self.log_end {
             return;
         }
+        let from_there = from.max(self.log_start);
         self.reads.remove(n);
         let records: Vec<(Offset, Record)> =
             self.log.range(from_there..).take(size).map(|(o, r)| (*o, r.clone())).collect();

@@ -46,6 +46,10 @@ impl Catalog {
             disk.create_dir(&dir.join(folder))?;
         }
         disk.sync_dir(&dir)?;
+        for above in dir.ancestors().skip(1) {
+            // It may be a folder that this process may not read; then somebody else has made it.
+            disk.sync_dir(above).ok();
+        }
         for name in disk.list(&dir.join(DELETED))? {
             disk.remove_dir(&dir.join(DELETED).join(name))?;
         }

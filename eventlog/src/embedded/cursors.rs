@@ -291,7 +291,7 @@ impl Journal {
         if to <= self.allocated {
             return Ok(());
         }
-        let ample = to.div_ceil(ALLOCATION_STEP) * ALLOCATION_STEP;
+        let ample = to.next_multiple_of(ALLOCATION_STEP);
         let reserved = match self.file.allocate(self.allocated, ample) {
             Ok(()) => ample,
             Err(error) if is_no_space(&error) => {

@@ -92,6 +92,12 @@ impl Tail {
         (!records.is_empty()).then_some(records)
     }
 
+    /// What it takes in memory.
+    #[cfg(test)]
+    pub(crate) fn cost(&self) -> usize {
+        self.batches.lock().expect(LOCKED).iter().map(|batch| batch.cost).sum()
+    }
+
     fn drop_oldest(&self) {
         self.batches.lock().expect(LOCKED).pop_front();
     }

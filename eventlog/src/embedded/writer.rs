@@ -20,8 +20,10 @@ use super::tail::{Tail, TailBatch};
 use super::topic::Topic;
 use crate::AppendError;
 
-/// Space is reserved in steps of this many bytes, so that a full disk shows before anything is written.
-pub(crate) const ALLOCATION_STEP: u64 = 4 * 1024 * 1024;
+/// Space is reserved in steps, so that a full disk shows before anything is written. A step is as large as what
+/// is there already, within these bounds in bytes: many idle topics take little, a busy one asks seldom.
+const MIN_STEP: u64 = 64 * 1024;
+const MAX_STEP: u64 = 4 * 1024 * 1024;
 
 /// A buffer that a large group has grown beyond this is given back.
 const KEPT_BUFFER: usize = 8 * 1024 * 1024;
@@ -191,7 +193,7 @@ impl Writer {
     /// Whether space for at least a little can be had; reserves it.
     pub(crate) fn probe(&mut self) -> io::Result<()> {
         match &mut self.active {
-            Some(active) => active.reserve(active.segment.len() + ALLOCATION_STEP),
+            Some(active) => active.reserve(active.segment.len() + MIN_STEP),
             None => Ok(()),
         }
     }
@@ -258,7 +260,7 @@ impl Active {
         if to <= self.allocated {
             return Ok(());
         }
-        let ample = to.div_ceil(ALLOCATION_STEP) * ALLOCATION_STEP;
+        let ample = to.next_multiple_of(to.clamp(MIN_STEP, MAX_STEP));
         let reserved = match self.file.allocate(self.allocated, ample) {
             Ok(()) => ample,
             Err(error) if is_no_space(&error) => {

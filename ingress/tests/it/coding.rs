@@ -17,7 +17,7 @@ fn gzip(data: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn with<'a>(coding: &'a str) -> Vec<(&'a str, &'a str)> {
+fn with(coding: &str) -> Vec<(&str, &str)> {
     let mut headers = EVENT.to_vec();
     headers.push(("content-encoding", coding));
     headers

@@ -237,12 +237,12 @@ async fn a_batch_of_too_many_events_is_answered_413_with_the_limit() {
 async fn the_table_of_the_reference() {
     let world = World::start().await;
     let structured = json!({"specversion": "1.0", "id": "1", "source": "/s", "type": "t"}).to_string();
-    let rows: [(&str, Method, &str, &[(&str, &str)], &str, u16); 14] = [
+    let rows = [
         ("wrong method PATCH", Method::PATCH, BROKER, GOOD, "", 405),
         ("wrong method PUT", Method::PUT, BROKER, GOOD, "", 405),
         ("wrong method GET", Method::GET, BROKER, GOOD, "", 405),
         ("wrong method DELETE", Method::DELETE, BROKER, GOOD, "", 405),
-        ("options", Method::OPTIONS, BROKER, &[], "", 200),
+        ("options", Method::OPTIONS, BROKER, &[][..], "", 200),
         ("one segment", Method::POST, "/default", GOOD, "", 400),
         ("three segments", Method::POST, "/default/orders/extra", GOOD, "", 400),
         ("root", Method::POST, "/", GOOD, "", 404),
@@ -250,7 +250,7 @@ async fn the_table_of_the_reference() {
         ("no event", Method::POST, BROKER, &[], "not an event", 400),
         ("no hops left", Method::POST, BROKER, &with("ce-knativebrokerttl", "0"), "", 400),
         ("binary", Method::POST, BROKER, GOOD, "data", 202),
-        ("structured", Method::POST, BROKER, &[JSON], &structured, 202),
+        ("structured", Method::POST, BROKER, &[JSON], &*structured, 202),
         ("trailing slash", Method::POST, "/default/orders/", GOOD, "data", 202),
     ];
     for (row, method, path, headers, body, status) in rows {

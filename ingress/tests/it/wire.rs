@@ -127,7 +127,7 @@ async fn garbage_ends_its_connection_and_nothing_else() {
         let mut producer = world.connect().await;
         producer.try_write(bytes).await;
         let answer = producer.read_to_end().await;
-        assert!(!answer.contains("202"), "{answer}");
+        assert!(!answer.starts_with("HTTP/1.1 2"), "{answer}");
         still_serves(&world).await;
     }
 }

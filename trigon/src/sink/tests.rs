@@ -19,13 +19,13 @@ struct SendLine {
     send: SendArguments,
 }
 
-struct Running {
-    address: SocketAddr,
-    printed: Written,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) printed: Written,
     _tasks: TaskGroup,
 }
 
-async fn sink(flags: &[&str]) -> Running {
+pub(crate) async fn sink(flags: &[&str]) -> Running {
     let arguments = SinkLine::try_parse_from(["sink"].iter().chain(flags)).unwrap().sink;
     let (terminal, printed, _) = Terminal::captured();
     let (sink, _failed) = Sink::new(arguments, terminal).unwrap();
@@ -57,9 +57,12 @@ async fn an_event_is_printed_with_all_it_has_in_either_mode() {
     let shown = sink.printed.text();
     for (mode, part) in ["binary", "structured"].into_iter().zip(shown.split("\n\n")) {
         assert!(part.contains(&format!("POST /orders {mode} → 200\n  order.created\n")), "{part}");
-        for line in
-            ["  id  7\n", "  subject  größe\n", "  tenant  acme\n", "    {\n      \"total\": 12.50\n    }"]
-        {
+        for line in [
+            "  id               7\n",
+            "  subject          größe\n",
+            "  tenant           acme\n",
+            "    {\n      \"total\": 12.50\n    }",
+        ] {
             assert!(part.contains(line), "{line:?} in {part}");
         }
     }

@@ -1,0 +1,199 @@
+//! What the routing table makes of Brokers and Triggers.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use trigon_core::delivery::{
+    Backoff, BackoffPolicy, DEFAULT_RETRY_AFTER_MAX, DEFAULT_TIMEOUT, DeliveryPolicy, Format, Order,
+    RetryAfter,
+};
+use trigon_core::filter::Filter;
+use trigon_core::name::{GroupName, TriggerId};
+use trigon_core::record::Timestamp;
+use trigon_core::routing::{RoutingTable, StartFrom, Trigger, TriggerState};
+use trigon_crds::{load, uris_only};
+
+/// The table of a Broker and two Triggers with these deliveries, each a flow mapping or nothing.
+fn table(broker: &str, first: &str, second: &str) -> RoutingTable {
+    let header = "apiVersion: eventing.knative.dev/v1\n";
+    let trigger = |name: &str, delivery: &str| {
+        format!(
+            "{header}kind: Trigger\nmetadata: {{name: {name}}}\nspec:\n  broker: default\n  subscriber: {{uri: \
+             'http://127.0.0.1:9000/'}}\n  delivery: {delivery}\n"
+        )
+    };
+    let text = format!(
+        "{header}kind: Broker\nmetadata: {{name: default}}\nspec: {{delivery: {broker}}}\n---\n{}---\n{}",
+        trigger("first", first),
+        trigger("second", second)
+    );
+    load(&[("routes.yaml".to_owned(), text)], &uris_only).expect("the routes are good")
+}
+
+fn delivery(table: &RoutingTable, name: &str) -> DeliveryPolicy {
+    trigger(table, name).delivery.clone()
+}
+
+fn trigger(table: &RoutingTable, name: &str) -> Arc<Trigger> {
+    let (_, trigger) = table.trigger(&TriggerId::new("default", name)).expect("the Trigger is there");
+    trigger.clone()
+}
+
+/// Retries and dead letter sink, which is what the conformance matrix is about.
+fn of(table: &RoutingTable, name: &str) -> (u32, Option<String>) {
+    let delivery = delivery(table, name);
+    (delivery.retry, delivery.dead_letter_sink.map(|sink| sink.text))
+}
+
+const BROKER_SINK: &str = "http://127.0.0.1:1/broker";
+const OWN_SINK: &str = "http://127.0.0.1:1/own";
+
+fn with_sink(retry: u32, sink: &str) -> String {
+    format!("{{retry: {retry}, deadLetterSink: {{uri: '{sink}'}}}}")
+}
+
+/// TST-14, DLV-26
+#[test]
+fn without_delivery_there_is_one_attempt_and_no_dead_letter_sink() {
+    let table = table("", "", "");
+    assert_eq!(of(&table, "first"), (0, None));
+    let delivery = delivery(&table, "first");
+    assert_eq!(delivery.backoff, None);
+    assert_eq!(delivery.timeout, DEFAULT_TIMEOUT);
+    assert_eq!(delivery.retry_after, RetryAfter::UpTo(DEFAULT_RETRY_AFTER_MAX));
+    assert_eq!(delivery.format, Format::Binary);
+}
+
+/// TST-15
+#[test]
+fn a_trigger_without_delivery_has_its_brokers() {
+    let table = table(&with_sink(3, BROKER_SINK), "", "{}");
+    assert_eq!(of(&table, "first"), (3, Some(BROKER_SINK.to_owned())));
+    assert_eq!(of(&table, "second"), (3, Some(BROKER_SINK.to_owned())), "an empty delivery sets no option");
+}
+
+/// TST-16
+#[test]
+fn a_trigger_replaces_its_brokers_retries_and_brings_its_own_sink() {
+    let table = table("{retry: 0}", &with_sink(3, OWN_SINK), "{retry: 1}");
+    assert_eq!(of(&table, "first"), (3, Some(OWN_SINK.to_owned())));
+    assert_eq!(of(&table, "second"), (1, None));
+}
+
+/// TST-17, TST-18
+#[test]
+fn each_trigger_has_its_own_delivery_or_its_brokers() {
+    let table = table(&with_sink(1, BROKER_SINK), &with_sink(3, OWN_SINK), "");
+    assert_eq!(of(&table, "first"), (3, Some(OWN_SINK.to_owned())));
+    assert_eq!(of(&table, "second"), (1, Some(BROKER_SINK.to_owned())));
+}
+
+/// DLV-25, X-02
+#[test]
+fn a_triggers_delivery_replaces_its_brokers_as_a_whole_but_for_a_missing_sink() {
+    let broker = format!(
+        "{{retry: 9, timeout: PT1S, backoffPolicy: linear, backoffDelay: PT1S, retryAfterMax: PT1S, format: json, \
+         deadLetterSink: {{uri: '{BROKER_SINK}'}}}}"
+    );
+    let table = table(&broker, "{timeout: PT2S}", "");
+    let first = delivery(&table, "first");
+    assert_eq!(first.retry, 0);
+    assert_eq!(first.timeout, Duration::from_secs(2));
+    assert_eq!(first.backoff, None);
+    assert_eq!(first.retry_after, RetryAfter::UpTo(DEFAULT_RETRY_AFTER_MAX));
+    assert_eq!(first.format, Format::Binary);
+    assert_eq!(first.dead_letter_sink.unwrap().text, BROKER_SINK);
+    let second = delivery(&table, "second");
+    assert_eq!(second.retry, 9);
+    let delay = Duration::from_secs(1);
+    assert_eq!(second.backoff, Some(Backoff { policy: BackoffPolicy::Linear, delay }));
+    assert_eq!(second.retry_after, RetryAfter::UpTo(delay));
+    assert_eq!(second.format, Format::Json);
+}
+
+fn filter(spec: &str) -> Filter {
+    let text = format!(
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: default}}\n---\n\
+         apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: first}}\nspec:\n  broker: default\n  \
+         subscriber: {{uri: 'http://127.0.0.1:9000/'}}\n{spec}"
+    );
+    let table = load(&[("routes.yaml".to_owned(), text)], &uris_only).expect("the routes are good");
+    trigger(&table, "first").filter.clone()
+}
+
+fn map(name: &str, value: &str) -> BTreeMap<String, String> {
+    BTreeMap::from([(name.to_owned(), value.to_owned())])
+}
+
+/// FLN-01, FLN-02, FLN-11
+#[test]
+fn filters_replace_filter_unless_they_are_empty() {
+    let exact = |value| Filter::exact(&map("type", value)).unwrap();
+    let attributes = "  filter: {attributes: {type: a}}\n";
+    assert_eq!(filter(""), Filter::everything());
+    assert_eq!(filter(attributes), Filter::attributes(&map("type", "a")).unwrap());
+    assert_eq!(
+        filter(&format!("{attributes}  filters: []\n")),
+        Filter::attributes(&map("type", "a")).unwrap()
+    );
+    assert_eq!(filter(&format!("{attributes}  filters: [{{exact: {{type: b}}}}]\n")), exact("b"));
+    assert_eq!(filter(&format!("{attributes}  filters: [{{}}]\n")), Filter::everything());
+    assert_eq!(
+        filter("  filters: [{exact: {type: a}}, {exact: {type: b}}]\n"),
+        Filter::all([exact("a"), exact("b")]).unwrap()
+    );
+}
+
+/// SCH-13
+#[test]
+fn every_dialect_becomes_its_filter() {
+    let (a, b) = (map("type", "a"), map("source", "b"));
+    let exact = || Filter::exact(&a).unwrap();
+    let prefix = || Filter::prefix(&b).unwrap();
+    assert_eq!(filter("  filters: [{prefix: {source: b}}]\n"), prefix());
+    assert_eq!(filter("  filters: [{suffix: {source: b}}]\n"), Filter::suffix(&b).unwrap());
+    assert_eq!(filter("  filters: [{not: {exact: {type: a}}}]\n"), Filter::not(exact()).unwrap());
+    let list = "[{exact: {type: a}}, {prefix: {source: b}}]";
+    assert_eq!(filter(&format!("  filters: [{{any: {list}}}]\n")), Filter::any([exact(), prefix()]).unwrap());
+    assert_eq!(filter(&format!("  filters: [{{all: {list}}}]\n")), Filter::all([exact(), prefix()]).unwrap());
+}
+
+#[test]
+fn annotations_become_settings_of_trigger_and_topic() {
+    let text = "
+apiVersion: eventing.knative.dev/v1
+kind: Broker
+metadata:
+  name: orders
+  namespace: shop
+  annotations: {trigon.dev/partitions: '7', trigon.dev/retention: forever, trigon.dev/retention-bytes: 1Ki}
+---
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata:
+  name: billing
+  namespace: shop
+  annotations:
+    trigon.dev/order: key
+    trigon.dev/concurrency: '3'
+    trigon.dev/rate: '2.5'
+    trigon.dev/start-from: 1970-01-01T00:00:01Z
+    trigon.dev/paused: 'true'
+spec:
+  broker: orders
+  subscriber: {uri: 'http://127.0.0.1:9000/'}
+";
+    let table = load(&[("routes.yaml".to_owned(), text.to_owned())], &uris_only).unwrap();
+    let (broker, trigger) = table.trigger(&TriggerId::new("shop", "billing")).unwrap();
+    assert_eq!(broker.topic_settings.partitions, 7);
+    assert_eq!(broker.topic_settings.retention_age, None);
+    assert_eq!(broker.topic_settings.retention_bytes, Some(1_024));
+    assert_eq!(trigger.broker, broker.id);
+    assert_eq!(trigger.group, GroupName::of_trigger(&broker.id, &trigger.id));
+    assert_eq!(trigger.order, Order::Key);
+    assert_eq!(trigger.concurrency, 3);
+    assert_eq!(trigger.rate, Some(2.5));
+    assert_eq!(trigger.start_from, StartFrom::Time(Timestamp(1_000)));
+    assert_eq!(trigger.state, TriggerState::Paused);
+}

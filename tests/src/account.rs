@@ -1,0 +1,65 @@
+//! What was accepted against what was taken: losses and duplicates.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use crate::subscriber::Taken;
+
+/// What counts as "finished since the last commit" when a process is killed. Trigon commits every 0.5 s; a busy
+/// machine gets as long again, and the writing of the commit too.
+pub const UNCOMMITTED: Duration = Duration::from_millis(1_500);
+
+/// Requests in flight at once per Trigger and partition, and partitions of a Broker: the defaults.
+pub const IN_FLIGHT: usize = 100 * 4;
+
+/// The accepted events that were never taken.
+pub fn missing(accepted: &[String], taken: &Taken) -> Vec<String> {
+    accepted.iter().filter(|id| !taken.times.contains_key(*id)).cloned().collect()
+}
+
+/// The events that were taken and never sent.
+pub fn strange(sent_prefix: &str, taken: &Taken) -> Vec<String> {
+    taken.times.keys().filter(|id| !id.starts_with(sent_prefix)).cloned().collect()
+}
+
+/// How often an event was taken that had been taken before.
+pub fn duplicates(taken: &Taken) -> usize {
+    taken.at.len() - taken.times.len()
+}
+
+/// How many duplicates those kills excuse: for each, what may have been in flight, and what was taken since the
+/// last commit.
+pub fn excused(taken: &Taken, kills: &[Instant]) -> usize {
+    let since_commit = |kill: &Instant| {
+        // An answer that is on its way when the process dies is noted here only afterwards.
+        let noted = *kill + UNCOMMITTED / 3;
+        taken.at.iter().filter(|at| **at + UNCOMMITTED >= *kill && **at <= noted).count()
+    };
+    kills.iter().map(|kill| IN_FLIGHT + since_commit(kill)).sum()
+}
+
+/// Asserts that everything accepted was taken, and that duplicates stay within what the kills excuse.
+///
+/// # Panics
+/// When that is not so.
+#[expect(clippy::print_stdout, reason = "the figures belong into the test's output, also when it passes")]
+pub fn settle(what: &str, accepted: &[String], taken: &Taken, kills: &[Instant]) {
+    let distinct: HashSet<_> = accepted.iter().collect();
+    assert_eq!(distinct.len(), accepted.len(), "{what}: an id was sent twice, the account is worthless");
+    let missing = missing(accepted, taken);
+    let (duplicates, excused) = (duplicates(taken), excused(taken, kills));
+    println!(
+        "{what}: {} accepted, {} taken, {} lost, {duplicates} duplicates of {excused} excused by {} kills",
+        accepted.len(),
+        taken.times.len(),
+        missing.len(),
+        kills.len()
+    );
+    let some: Vec<_> = missing.iter().take(10).collect();
+    assert!(
+        missing.is_empty(),
+        "{what}: {} acknowledged events are lost, among them {some:?}",
+        missing.len()
+    );
+    assert!(duplicates <= excused, "{what}: {duplicates} duplicates are more than {excused}");
+}

@@ -1,0 +1,26 @@
+//! Conformance of the data plane: what the specification and the upstream suites ask, on the real binary.
+//!
+//! A case is generic over its deployment; the last lines of each file run its cases on every one that there is.
+
+/// Runs cases on every deployment.
+macro_rules! on_every_deployment {
+    ($($case:ident),* $(,)?) => {
+        mod standalone {
+            $(
+                #[tokio::test]
+                async fn $case() {
+                    super::$case::<trigon_tests::Standalone>().await;
+                }
+            )*
+        }
+    };
+}
+
+mod dead_letters;
+mod delivery;
+mod fidelity;
+mod filters;
+mod ingress;
+mod order;
+mod replies;
+mod routing;

@@ -1,0 +1,108 @@
+//! What the admin port shows of standalone, beside health and metrics: brokers, triggers, routes, parked events
+//! and the live feed as JSON, and all of it as a page for people.
+//!
+//! ```text
+//! GET  /                                       a page
+//! GET  /v1/brokers                             [BrokerView]
+//! GET  /v1/triggers                            [TriggerView]
+//! GET  /v1/routes                              RoutesView
+//! GET  /v1/brokers/{namespace}/{name}/events   lines of FeedLine, ?since=10m|RFC3339 &filter.NAME=VALUE
+//! ```
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::header::CONTENT_TYPE;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use tokio::sync::watch;
+use trigon_core::routing::RoutingTable;
+use trigon_dispatcher::Dispatcher;
+use trigon_eventlog::{LogError, SharedLog};
+use trigon_runtime::shutdown::Drain;
+
+use crate::routes::RoutesStatus;
+
+mod events;
+mod page;
+pub(crate) mod view;
+
+use view::{BrokerView, RoutesView, TriggerView};
+
+/// What the admin port looks at. Cloning shares it.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    /// The table in force.
+    pub(crate) table: Arc<ArcSwap<RoutingTable>>,
+    /// What is known about it.
+    pub(crate) routes: watch::Receiver<RoutesStatus>,
+    /// Where events are.
+    pub(crate) log: SharedLog,
+    /// Who delivers them.
+    pub(crate) dispatcher: Dispatcher,
+    /// Where the ingress takes them: `http://127.0.0.1:8080`.
+    pub(crate) ingress: String,
+    /// Ends the feeds.
+    pub(crate) drain: Drain,
+}
+
+/// The routes of the admin port.
+pub(crate) fn router(admin: Admin) -> Router {
+    Router::new()
+        .route("/", get(show_page))
+        .route("/v1/brokers", get(brokers))
+        .route("/v1/triggers", get(triggers))
+        .route("/v1/routes", get(routes))
+        .route("/v1/brokers/{namespace}/{name}/events", get(events::feed))
+        .with_state(admin)
+}
+
+/// Why a question was not answered.
+#[derive(Debug)]
+enum Refused {
+    /// The question is wrong.
+    Question(String),
+    /// What is asked for is not there.
+    Absent(String),
+    /// The log does not answer.
+    Log(LogError),
+}
+
+impl From<LogError> for Refused {
+    fn from(error: LogError) -> Self {
+        Self::Log(error)
+    }
+}
+
+impl IntoResponse for Refused {
+    fn into_response(self) -> Response {
+        let (status, reason) = match self {
+            Self::Question(reason) => (StatusCode::BAD_REQUEST, reason),
+            Self::Absent(reason) => (StatusCode::NOT_FOUND, reason),
+            Self::Log(error) => {
+                (StatusCode::SERVICE_UNAVAILABLE, format!("the log does not answer: {error}"))
+            }
+        };
+        (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{reason}\n")).into_response()
+    }
+}
+
+async fn brokers(State(admin): State<Admin>) -> Result<Json<Vec<BrokerView>>, Refused> {
+    Ok(Json(admin.brokers().await?))
+}
+
+async fn triggers(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
+    Json(admin.triggers())
+}
+
+async fn routes(State(admin): State<Admin>) -> Json<RoutesView> {
+    Json(admin.routes())
+}
+
+async fn show_page(State(admin): State<Admin>) -> Result<Response, Refused> {
+    let page = page::page(&admin.brokers().await?, &admin.triggers(), &admin.routes());
+    Ok(([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response())
+}

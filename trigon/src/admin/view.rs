@@ -1,0 +1,301 @@
+//! What the admin port says in JSON, and what the tools read of it.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use trigon_core::delivery::Order;
+use trigon_core::name::{BrokerId, TopicPartition};
+use trigon_core::routing::{Broker, Trigger, TriggerState};
+use trigon_crds::Problem;
+use trigon_dispatcher::status::{Phase, Status, TriggerStatus};
+use trigon_eventlog::LogError;
+
+use super::Admin;
+use crate::routes::{RoutesStatus, Source, Trouble};
+use crate::shown;
+
+/// A Broker.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct BrokerView {
+    /// `namespace/name`
+    pub(crate) broker: String,
+    /// Where it takes events.
+    pub(crate) url: String,
+    /// How many Triggers it has.
+    pub(crate) triggers: usize,
+    /// How many partitions its topic has.
+    pub(crate) partitions: u32,
+    /// How many events its topic holds now, delivered ones included.
+    pub(crate) events: u64,
+    /// What its topic takes on disk, in bytes, where the log can tell.
+    pub(crate) bytes: Option<u64>,
+}
+
+/// A Trigger.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct TriggerView {
+    /// `namespace/name`
+    pub(crate) trigger: String,
+    /// The `namespace/name` of its Broker.
+    pub(crate) broker: String,
+    /// Which events it wants, in words.
+    pub(crate) filter: String,
+    /// Where it sends them.
+    pub(crate) subscriber: String,
+    /// Where those go that the subscriber does not take; they are parked where there is none.
+    pub(crate) dead_letter_sink: Option<String>,
+    /// `unordered`, `partition` or `key`
+    pub(crate) order: String,
+    /// `active`, `behind`, `paused` or `starting`
+    pub(crate) state: String,
+    /// Events between what is finished and the newest, matching or not.
+    pub(crate) lag: u64,
+    /// Events that wait for their turn.
+    pub(crate) queued: u64,
+    /// Events that are being sent.
+    pub(crate) in_flight: u64,
+    /// Events that wait for their next attempt.
+    pub(crate) retrying: u64,
+    /// When the oldest unfinished event was accepted.
+    pub(crate) oldest: Option<String>,
+    /// Events that the filter let through since the start of the process; so all that follow.
+    pub(crate) matched: u64,
+    /// Events that the subscriber took.
+    pub(crate) delivered: u64,
+    /// Events that the dead letter sink took.
+    pub(crate) dead_lettered: u64,
+    /// Events that were parked.
+    pub(crate) parked: u64,
+    /// Attempts that failed.
+    pub(crate) failures: u64,
+    /// Where it stands in each partition.
+    pub(crate) cursors: Vec<CursorView>,
+}
+
+/// Where a Trigger stands in a partition.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct CursorView {
+    /// The partition.
+    pub(crate) partition: u32,
+    /// Everything below is finished.
+    pub(crate) watermark: u64,
+    /// Everything from here on has not been looked at.
+    pub(crate) position: u64,
+    /// The offset of the next event.
+    pub(crate) end: u64,
+}
+
+/// The routes in force.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct RoutesView {
+    /// The folder; `built-in` without one.
+    pub(crate) source: String,
+    /// Counts the tables that were put in force, from 1.
+    pub(crate) generation: u64,
+    /// When this one was.
+    pub(crate) since: String,
+    /// What keeps the files as they are now from being in force.
+    pub(crate) problems: Vec<ProblemView>,
+}
+
+/// Something that is wrong with a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct ProblemView {
+    /// The file; empty when it concerns none.
+    pub(crate) file: String,
+    /// The line, from 1; 0 when it concerns the whole file.
+    pub(crate) line: usize,
+    /// The column, from 1.
+    pub(crate) column: usize,
+    /// The path of the field.
+    pub(crate) field: String,
+    /// What is wrong and what would be right.
+    pub(crate) message: String,
+}
+
+/// A line of the feed: an event, a record that is none, or a gap.
+///
+/// One struct rather than an enum: a tag or a choice between variants would make serde copy the event into values
+/// of its own, in which long numbers lose digits.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct FeedLine {
+    /// `namespace/name`
+    pub(crate) broker: String,
+    /// The partition.
+    pub(crate) partition: u32,
+    /// The offset of the record; none for a gap.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) offset: Option<u64>,
+    /// When it was accepted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) accepted: Option<String>,
+    /// The only Trigger that gets it, when it was parked and is sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) only: Option<String>,
+    /// The event, in the JSON format.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) event: Option<Box<RawValue>>,
+    /// Why the record is not an event.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) undecodable: Option<String>,
+    /// Retention removed so many records before they were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) missed: Option<u64>,
+}
+
+impl Admin {
+    /// All Brokers of the table in force.
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) async fn brokers(&self) -> Result<Vec<BrokerView>, LogError> {
+        let table = self.table.load_full();
+        let mut views = Vec::with_capacity(table.brokers.len());
+        for broker in table.brokers.values() {
+            views.push(self.broker(broker).await?);
+        }
+        Ok(views)
+    }
+
+    async fn broker(&self, broker: &Broker) -> Result<BrokerView, LogError> {
+        let description = self.log.describe_topic(&broker.topic).await?;
+        let mut events = 0;
+        let partitions: Vec<TopicPartition> =
+            description.as_ref().map(|topic| topic.partitions_of(&broker.topic)).unwrap_or_default();
+        for at in &partitions {
+            let extent = self.log.extent(at).await?;
+            events += extent.end.0.saturating_sub(extent.start.0);
+        }
+        Ok(BrokerView {
+            broker: broker.id.to_string(),
+            url: broker_url(&self.ingress, &broker.id),
+            triggers: broker.triggers.len(),
+            partitions: description.as_ref().map_or(0, |topic| topic.partitions),
+            events,
+            bytes: description.and_then(|topic| topic.bytes),
+        })
+    }
+
+    /// All Triggers of the table in force.
+    pub(super) fn triggers(&self) -> Vec<TriggerView> {
+        let table = self.table.load_full();
+        let status = self.dispatcher.status();
+        let triggers = table.brokers.values().flat_map(|broker| &broker.triggers);
+        triggers.map(|trigger| TriggerView::of(trigger, &status)).collect()
+    }
+
+    /// The routes in force.
+    pub(super) fn routes(&self) -> RoutesView {
+        RoutesView::of(&self.routes.borrow())
+    }
+}
+
+/// Where a Broker takes events.
+pub(crate) fn broker_url(ingress: &str, broker: &BrokerId) -> String {
+    format!("{ingress}/{}/{}", broker.namespace, broker.name)
+}
+
+impl TriggerView {
+    fn of(trigger: &Trigger, status: &Status) -> Self {
+        let mut view = Self {
+            trigger: trigger.id.to_string(),
+            broker: trigger.broker.to_string(),
+            filter: trigger.filter.to_string(),
+            subscriber: trigger.subscriber.text.clone(),
+            dead_letter_sink: trigger.delivery.dead_letter_sink.as_ref().map(|sink| sink.text.clone()),
+            order: match trigger.order {
+                Order::Unordered => "unordered",
+                Order::Partition => "partition",
+                Order::Key => "key",
+            }
+            .to_owned(),
+            state: "starting".to_owned(),
+            ..Self::default()
+        };
+        if let Some(standing) = status.trigger(&trigger.id) {
+            view.state = state(trigger, standing).to_owned();
+            view.take(standing);
+        }
+        view
+    }
+
+    fn take(&mut self, standing: &TriggerStatus) {
+        let total = &standing.total;
+        self.lag = total.lag;
+        self.queued = wide(total.queued);
+        self.in_flight = wide(total.in_flight);
+        self.retrying = wide(total.retrying);
+        self.oldest = total.oldest.map(shown::rfc3339);
+        self.matched = total.matched;
+        self.delivered = total.delivered;
+        self.dead_lettered = total.dead_lettered;
+        self.parked = total.parked;
+        self.failures = total.failures;
+        let cursor = |at: &trigon_dispatcher::status::TriggerPartition| CursorView {
+            partition: at.partition,
+            watermark: at.watermark,
+            position: at.position,
+            end: at.end,
+        };
+        self.cursors = standing.partitions.iter().map(cursor).collect();
+    }
+}
+
+/// What a Trigger is doing: the least advanced of its partitions says it.
+fn state(trigger: &Trigger, standing: &TriggerStatus) -> &'static str {
+    let is_any = |phase: Phase| standing.partitions.iter().any(|partition| partition.phase == phase);
+    if trigger.state == TriggerState::Paused {
+        "paused"
+    } else if is_any(Phase::Loading) {
+        "starting"
+    } else if is_any(Phase::Behind) {
+        "behind"
+    } else {
+        "active"
+    }
+}
+
+impl RoutesView {
+    fn of(status: &RoutesStatus) -> Self {
+        let problems = match &status.trouble {
+            None => Vec::new(),
+            Some(Trouble::Problems(problems)) => problems.iter().map(ProblemView::of).collect(),
+            Some(Trouble::Failed(reason)) => vec![ProblemView::of_everything(reason)],
+        };
+        let source = match &status.source {
+            Source::Folder(folder) => folder.display().to_string(),
+            Source::BuiltIn => "built-in".to_owned(),
+        };
+        Self { source, generation: status.generation, since: shown::rfc3339(status.since), problems }
+    }
+}
+
+impl ProblemView {
+    /// The same in owned parts.
+    pub(crate) fn of(problem: &Problem) -> Self {
+        let Problem { file, line, column, field, message } = problem.clone();
+        Self { file, line, column, field, message }
+    }
+
+    fn of_everything(reason: &str) -> Self {
+        let message = reason.to_owned();
+        Self { file: String::new(), line: 0, column: 0, field: String::new(), message }
+    }
+}
+
+impl fmt::Display for ProblemView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "{}:{}:{}: ", self.file, self.line, self.column)?;
+        }
+        if !self.field.is_empty() {
+            write!(f, "{}: ", self.field)?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+fn wide(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
