@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::drive::{Driver, End, Ended, Routes, Seat, Wish};
 use crate::metrics::Metrics;
 use crate::outbound::{Outbound, now};
+use crate::parked::Parked;
 use crate::partition::{Limits, Partition};
 use crate::send::Sender;
 use crate::status::Status;
@@ -74,7 +75,7 @@ pub(crate) struct Shared {
     pub(crate) log: SharedLog,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) clock: Clock,
-    pub(crate) metrics: Metrics,
+    pub(crate) parked: Parked,
     seats: Mutex<BTreeMap<TopicPartition, Arc<Seat>>>,
 }
 
@@ -137,10 +138,10 @@ impl Dispatcher {
         };
         let outbound = Outbound::new(config.in_flight, sender, tasks.spawner("attempt"));
         let shared = Arc::new(Shared {
+            parked: Parked::new(Arc::clone(&log), config.clock.clone(), metrics.clone()),
             log,
             outbound: Arc::clone(&outbound),
             clock: config.clock.clone(),
-            metrics,
             seats: Mutex::default(),
         });
         crate::metrics::register_status(registry, &shared);
@@ -150,6 +151,7 @@ impl Dispatcher {
         let owner = Owner {
             config,
             shared: Arc::clone(&shared),
+            metrics,
             source: routes.clone(),
             routes: watch::Sender::new(first),
             served: served_sender,
@@ -163,10 +165,12 @@ impl Dispatcher {
             progress: Arc::new(Notify::new()),
             last_run: 0,
         };
+        let (counting, counted) = (shared.parked.clone(), routes.clone());
         tasks.spawn("dispatcher", async move {
             tokio::select! {
                 ended = owner.run() => ended,
                 () = outbound.run() => Ok(()),
+                () = counting.run(counted) => Ok(()),
             }
         });
         Self { shared, routes, served, drains }
@@ -207,13 +211,9 @@ impl Dispatcher {
         Status::of(&self.shared, self.is_ready())
     }
 
-    /// The parked events of this installation.
-    pub fn parked(&self) -> crate::parked::Parked {
-        crate::parked::Parked::new(
-            Arc::clone(&self.shared.log),
-            self.shared.clock.clone(),
-            self.shared.metrics.clone(),
-        )
+    /// The parked events, to be looked at and sent again.
+    pub fn parked(&self) -> &Parked {
+        &self.shared.parked
     }
 
     /// Starts nothing any more, waits for what is in flight, commits, and lets all partitions go.
@@ -230,6 +230,7 @@ impl Dispatcher {
 struct Owner {
     config: Config,
     shared: Arc<Shared>,
+    metrics: Metrics,
     source: watch::Receiver<Arc<RoutingTable>>,
     routes: watch::Sender<Routes>,
     served: watch::Sender<Option<Arc<RoutingTable>>>,
@@ -410,7 +411,7 @@ impl Owner {
             broker: Arc::clone(broker),
             log: Arc::clone(&self.shared.log),
             outbound: Arc::clone(&self.shared.outbound),
-            metrics: self.shared.metrics.clone(),
+            metrics: self.metrics.clone(),
             routes: self.routes.subscribe(),
             wish,
             taken: None,

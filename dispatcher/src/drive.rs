@@ -145,7 +145,7 @@ struct Work {
     scans: HashMap<ScanId, OpenScan>,
     reads: FuturesUnordered<Abortable<BoxFuture<'static, ReadEnd>>>,
     commits: Vec<(LaneId, Commit)>,
-    committing: Option<BoxFuture<'static, Vec<(LaneId, Result<(), LogError>)>>>,
+    committing: Option<BoxFuture<'static, CommitEnds>>,
     commit_trouble: Trouble,
     loads: VecDeque<(LaneId, Arc<Trigger>)>,
     loading: Option<BoxFuture<'static, LoadEnd>>,
@@ -154,6 +154,8 @@ struct Work {
     /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
     lanes: HashSet<LaneId>,
 }
+
+type CommitEnds = Vec<(LaneId, Result<(), LogError>)>;
 
 struct OpenScan {
     reader: Option<(Box<dyn Scan>, Offset)>,
@@ -183,7 +185,7 @@ struct Trouble(u32);
 enum Woken {
     Reports,
     Read(ReadEnd),
-    Committed(Vec<(LaneId, Result<(), LogError>)>),
+    Committed(CommitEnds),
     Loaded(LoadEnd),
     Routes,
     Wish,
@@ -405,7 +407,7 @@ impl Driver {
         }
     }
 
-    fn committed(&self, work: &mut Work, done: Vec<(LaneId, Result<(), LogError>)>) -> bool {
+    fn committed(&self, work: &mut Work, done: CommitEnds) -> bool {
         let error = done.iter().find_map(|(_, result)| result.as_ref().err().cloned());
         let now = now();
         let mut machine = self.seat.machine();

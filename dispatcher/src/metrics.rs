@@ -221,6 +221,19 @@ impl Collector for StatusCollector {
             let value = i64::try_from(standing.lag).unwrap_or(i64::MAX);
             ConstGauge::new(value).encode(lag.encode_family(labels)?)?;
         }
+        let mut waiting = encoder.encode_descriptor(
+            "trigger_parked_waiting",
+            "Parked events that have not been sent again, those before a restart included",
+            None,
+            MetricType::Gauge,
+        )?;
+        for broker in &status.brokers {
+            for (trigger, count) in &broker.waiting {
+                let labels: Labels<'_, 2> = [("broker", &broker.broker), ("trigger", trigger)];
+                let value = i64::try_from(*count).unwrap_or(i64::MAX);
+                ConstGauge::new(value).encode(waiting.encode_family(&labels)?)?;
+            }
+        }
         let now = shared.clock.now();
         let mut age = encoder.encode_descriptor(
             "trigger_oldest_age",

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use trigon_core::name::{BrokerId, TriggerId};
+use trigon_core::name::{BrokerId, TopicName, TriggerId};
 use trigon_core::record::Timestamp;
 use trigon_eventlog::Extent;
 
@@ -33,6 +33,9 @@ pub struct BrokerStatus {
     pub partitions: Vec<PartitionStatus>,
     /// By name.
     pub triggers: Vec<TriggerStatus>,
+    /// Parked events that have not been sent again, by Trigger, those before a restart included. As old as
+    /// [`COUNT_INTERVAL`](crate::parked::COUNT_INTERVAL) at most.
+    pub waiting: BTreeMap<String, u64>,
 }
 
 /// The offsets of a partition.
@@ -141,6 +144,7 @@ impl Status {
         let brokers = brokers
             .into_iter()
             .map(|(broker, (partitions, triggers))| BrokerStatus {
+                waiting: waiting(shared, &broker),
                 broker: broker.to_string(),
                 partitions,
                 triggers: triggers
@@ -193,6 +197,11 @@ impl Standing {
         self.failures += other.failures;
         self.overtaken += other.overtaken;
     }
+}
+
+fn waiting(shared: &Shared, broker: &BrokerId) -> BTreeMap<String, u64> {
+    let counts = shared.parked.last_counts(&TopicName::of_parked(broker));
+    counts.into_iter().map(|(trigger, count)| (trigger.to_string(), count)).collect()
 }
 
 fn in_partition(lane: &LaneStatus, partition: u32, extent: Extent) -> TriggerPartition {

@@ -8,10 +8,11 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use trigon_core::cursor::Cursor;
 use trigon_core::name::{GroupName, Offset, Position, TopicName, TopicPartition};
@@ -28,6 +29,7 @@ use self::ownership::EmbeddedOwnership;
 use self::refusal::Refusal;
 use self::retention::Retention;
 use self::scan::EmbeddedScan;
+use self::segment::LOCKED;
 use self::topic::Topic;
 use self::writer::RollAt;
 use crate::{AppendError, Commit, EventLog, Extent, Health, LogError, Ownership, Scan, TopicDescription};
@@ -80,6 +82,10 @@ pub struct EmbeddedConfig {
     pub retention_interval: Duration,
 }
 
+/// So many reads of files go on at once, over all scans; more wait. It bounds the threads and the buffers that
+/// many scans behind the tail take.
+const MAX_FILE_READS: usize = 16;
+
 /// No batch may be larger than this, whatever is configured: it is one frame, counted in 32 bits.
 const MAX_BATCH_BYTES: usize = 1 << 30;
 
@@ -124,7 +130,7 @@ pub enum OpenError {
     },
 }
 
-/// The log in a folder. Dropping it stores what is queued and ends its threads, as [`close`](Self::close) does.
+/// The log in a folder. It keeps one file open for each topic that was ever appended to. Dropping it stores what is queued and ends its threads, as [`close`](Self::close) does.
 pub struct EmbeddedLog {
     config: EmbeddedConfig,
     parts: Arc<Parts>,
@@ -137,8 +143,9 @@ struct Parts {
     cursors: Cursors,
     retention: Retention,
     refusal: Arc<Refusal>,
-    /// The last field: given back when everything else has ended.
-    _lock: Option<FolderLock>,
+    reads: Arc<Semaphore>,
+    /// Given back when everything else has ended.
+    lock: Mutex<Option<FolderLock>>,
 }
 
 impl EmbeddedLog {
@@ -168,7 +175,8 @@ impl EmbeddedLog {
         let limits = CommitterLimits { tail_bytes: config.tail_bytes, roll_at: config.roll_at() };
         let committer = Committer::start(limits, refusal.clone())?;
         let retention = Retention::start(catalog.clone(), config.retention_interval, config.roll_at())?;
-        let parts = Arc::new(Parts { catalog, committer, cursors, retention, refusal, _lock: lock });
+        let (reads, lock) = (Arc::new(Semaphore::new(MAX_FILE_READS)), Mutex::new(lock));
+        let parts = Arc::new(Parts { catalog, committer, cursors, retention, refusal, reads, lock });
         Ok(Self { config, parts })
     }
 
@@ -228,6 +236,7 @@ impl Parts {
         self.committer.close();
         self.cursors.close();
         self.catalog.close();
+        drop(self.lock.lock().expect(LOCKED).take());
     }
 }
 
@@ -261,7 +270,8 @@ impl EventLog for EmbeddedLog {
     }
 
     async fn scan(&self, at: &TopicPartition, from: Offset) -> Result<Box<dyn Scan>, LogError> {
-        Ok(Box::new(EmbeddedScan::new(self.topic(&at.topic)?, at.partition, from)?))
+        let reads = self.parts.reads.clone();
+        Ok(Box::new(EmbeddedScan::new(self.topic(&at.topic)?, at.partition, from, reads)?))
     }
 
     async fn own(&self, topics: BTreeSet<TopicName>) -> Result<Box<dyn Ownership>, LogError> {
@@ -331,6 +341,9 @@ impl EventLog for EmbeddedLog {
     }
 
     fn health(&self) -> Health {
+        if self.parts.committer.has_ended() {
+            return Health::Refusing("the log is closed".into());
+        }
         self.parts.refusal.health()
     }
 }

@@ -1,6 +1,14 @@
 //! What the fuzz targets share: the shape of their input, and what must hold for every event that was read.
 //!
 //! An input is text as people would write it: lines `name: value`, an empty line, and the body.
+//!
+//! With stable Rust and cargo-fuzz, from the root of the repository:
+//!
+//! ```sh
+//! mkdir -p fuzz/corpus/http_request
+//! cargo fuzz run --sanitizer none http_request fuzz/corpus/http_request fuzz/seeds/http_request -- \
+//!     -dict=fuzz/dictionary.txt -max_len=4096 -timeout=10 -max_total_time=60
+//! ```
 
 use trigon_core::binding::http::{Incoming, decode, decode_reply, encode};
 use trigon_core::binding::json;

@@ -355,3 +355,22 @@ impl Drop for OpenConnection {
         self.0.dec();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connection_is_silent_when_it_has_done_nothing_since_the_last_look() {
+        let activity = Arc::new(Activity::default());
+        let mut seen = 0;
+        assert!(activity.is_silent_since(&mut seen), "nothing has ever come");
+
+        let request = ActiveRequest::new(&activity);
+        assert!(!activity.is_silent_since(&mut seen), "one has begun");
+        assert!(!activity.is_silent_since(&mut seen), "it still runs");
+        drop(request);
+        assert!(!activity.is_silent_since(&mut seen), "it has ended since");
+        assert!(activity.is_silent_since(&mut seen));
+    }
+}

@@ -7,6 +7,9 @@
 //! GET  /v1/triggers                            [TriggerView]
 //! GET  /v1/routes                              RoutesView
 //! GET  /v1/brokers/{namespace}/{name}/events   lines of FeedLine, ?since=10m|RFC3339 &filter.NAME=VALUE
+//! GET  /v1/parked                              ParkedPage, ?broker= &trigger= &id= &from= &limit=
+//! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedEventView
+//! POST /v1/parked/redrive                      RedriveOrder in, a RedriveLine out when it has ended
 //! ```
 
 use std::sync::Arc;
@@ -16,18 +19,21 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use axum::{Json, Router};
 use tokio::sync::watch;
 use trigon_core::routing::RoutingTable;
 use trigon_dispatcher::Dispatcher;
+use trigon_dispatcher::parked::ParkedError;
 use trigon_eventlog::{LogError, SharedLog};
 use trigon_runtime::shutdown::Drain;
 
+use crate::failure::Chain;
 use crate::routes::RoutesStatus;
 
 mod events;
 mod page;
+pub(crate) mod parked;
 pub(crate) mod view;
 
 use view::{BrokerView, RoutesView, TriggerView};
@@ -57,6 +63,9 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/triggers", get(triggers))
         .route("/v1/routes", get(routes))
         .route("/v1/brokers/{namespace}/{name}/events", get(events::feed))
+        .route("/v1/parked", get(parked::list))
+        .route("/v1/parked/{namespace}/{name}/{offset}", get(parked::show))
+        .route("/v1/parked/redrive", post(parked::redrive))
         .with_state(admin)
 }
 
@@ -69,6 +78,8 @@ enum Refused {
     Absent(String),
     /// The log does not answer.
     Log(LogError),
+    /// Neither does it for parked events.
+    Parked(ParkedError),
 }
 
 impl From<LogError> for Refused {
@@ -85,6 +96,7 @@ impl IntoResponse for Refused {
             Self::Log(error) => {
                 (StatusCode::SERVICE_UNAVAILABLE, format!("the log does not answer: {error}"))
             }
+            Self::Parked(error) => (StatusCode::SERVICE_UNAVAILABLE, Chain(&error).to_string()),
         };
         (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{reason}\n")).into_response()
     }

@@ -10,6 +10,7 @@ use trigon_runtime::telemetry::LogFormat;
 use crate::check::CheckArguments;
 use crate::failure::Failure;
 use crate::list::{BrokersArguments, TriggersArguments};
+use crate::parked::ParkedCommand;
 use crate::send::SendArguments;
 use crate::sink::SinkArguments;
 use crate::standalone::StandaloneArguments;
@@ -92,6 +93,11 @@ pub(crate) enum Command {
     Brokers(BrokersArguments),
     /// List the Triggers of a running trigon, and how they stand
     Triggers(TriggersArguments),
+    /// List, show and send again the events that nobody took
+    Parked {
+        #[command(subcommand)]
+        command: ParkedCommand,
+    },
     /// Say what is wrong with files of Brokers and Triggers
     Check(CheckArguments),
     /// Write the completions of a shell to standard output

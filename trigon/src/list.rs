@@ -31,8 +31,8 @@ Examples:
   trigon triggers --broker default/default
   trigon triggers --output json | jq '.[] | select(.lag > 1000) | .trigger'
 
-LAG counts events between what a Trigger has finished and the newest one, matching or not. The counts of delivered,
-dead-lettered and parked events begin with the process.")]
+LAG counts events between what a Trigger has finished and the newest one, matching or not. DELIVERED and
+DEAD-LETTERED begin with the process; PARKED are all that wait for `trigon parked redrive`.")]
 pub(crate) struct TriggersArguments {
     /// Only those of this Broker
     #[arg(long, short, value_name = "NAMESPACE/NAME", env = "TRIGON_TRIGGERS_BROKER")]
@@ -139,7 +139,7 @@ fn triggers_table(triggers: &[TriggerView]) -> String {
             Cell::alarm(BAD, trigger.retrying),
             Cell::number(trigger.delivered),
             Cell::alarm(BAD, trigger.dead_lettered),
-            Cell::alarm(BAD, trigger.parked),
+            Cell::alarm(BAD, trigger.waiting),
             Cell::text(&trigger.subscriber),
         ]);
     }
@@ -171,7 +171,7 @@ mod tests {
             lag: 7,
             retrying: 3,
             delivered: 1_000,
-            parked: 2,
+            waiting: 2,
             ..TriggerView::default()
         };
         let text = anstream::adapter::strip_str(&triggers_table(&[trigger])).to_string();

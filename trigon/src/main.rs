@@ -21,6 +21,7 @@ mod feed;
 mod list;
 mod listen;
 mod manifests;
+mod parked;
 mod remote;
 mod routes;
 mod send;
@@ -71,6 +72,7 @@ async fn run(command: Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Tail(arguments) => tail::run(&arguments, terminal).await,
         Command::Brokers(arguments) => list::brokers(&arguments, terminal).await,
         Command::Triggers(arguments) => list::triggers(&arguments, terminal).await,
+        Command::Parked { command } => parked::run(&command, terminal).await,
         Command::Check(arguments) => check::run(&arguments, terminal),
         Command::Completions { shell } => terminal.print(arguments::completions(shell)?),
     }

@@ -66,20 +66,16 @@ impl Remote {
         self.value(path, request).await
     }
 
-    /// Sends a JSON value and reads another one.
+    /// Sends a JSON value and reads the lines that come of it.
     ///
     /// # Errors
     /// When there is no answer, or another one.
-    pub(crate) async fn post<T: DeserializeOwned>(
-        &self,
-        path: &str,
-        value: &impl Serialize,
-    ) -> Result<T, Failure> {
+    pub(crate) async fn post(&self, path: &str, value: &impl Serialize) -> Result<Lines, Failure> {
         let body = serde_json::to_vec(value).expect("texts and numbers are JSON");
         let mut request = self.request(Method::POST, path, body.into());
         let json = http::HeaderValue::from_static("application/json");
         request.headers_mut().insert(http::header::CONTENT_TYPE, json);
-        self.value(path, request).await
+        self.lines_of(request).await
     }
 
     /// Asks for lines that come as they happen.
@@ -87,7 +83,11 @@ impl Remote {
     /// # Errors
     /// When there is no answer, or another one.
     pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
-        let body = self.answer(self.request(Method::GET, path, Bytes::new())).await?;
+        self.lines_of(self.request(Method::GET, path, Bytes::new())).await
+    }
+
+    async fn lines_of(&self, request: Request<Full<Bytes>>) -> Result<Lines, Failure> {
+        let body = self.answer(request).await?;
         Ok(Lines { body, buffer: BytesMut::new(), address: self.authority().to_owned() })
     }
 

@@ -77,10 +77,13 @@ fn fuzz(seconds: u64) -> Result<(), String> {
     ensure("cargo-fuzz", &["fuzz", "--version"])?;
     let each = (seconds / FUZZ_TARGETS.len() as u64).max(1);
     for target in FUZZ_TARGETS {
+        let (corpus, seeds) = (format!("fuzz/corpus/{target}"), format!("fuzz/seeds/{target}"));
+        std::fs::create_dir_all(&corpus).map_err(|error| format!("could not create {corpus}: {error}"))?;
         let limit = format!("-max_total_time={each}");
         // Without a sanitizer the coverage instrumentation is all stable Rust: no nightly toolchain needed.
-        let run = cargo(&["fuzz", "run", "--sanitizer", "none", target, "--", &limit, "-max_len=65536"]);
-        step(&format!("fuzz {target} for {each} s"), run)?;
+        let run = ["fuzz", "run", "--sanitizer", "none", target, &corpus, &seeds, "--"];
+        let options = ["-dict=fuzz/dictionary.txt", "-max_len=4096", "-timeout=10", &limit];
+        step(&format!("fuzz {target} for {each} s"), cargo(&[&run[..], &options].concat()))?;
     }
     Ok(())
 }

@@ -384,7 +384,10 @@ fn write_to(event: &Event, text: &mut Vec<u8>) {
                 write_string("base64", text);
             }
             write_name(if is_v03_base64 { "data" } else { "data_base64" }, text);
-            write_string(&BASE64.encode(bytes), text);
+            // Nothing in base64 needs an escape.
+            text.push(b'"');
+            text.extend_from_slice(BASE64.encode(bytes).as_bytes());
+            text.push(b'"');
         }
     }
     text.push(b'}');

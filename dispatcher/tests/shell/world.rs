@@ -22,9 +22,10 @@ use trigon_core::filter::Filter;
 use trigon_core::name::{BrokerId, GroupName, Offset, Position, TopicPartition, TriggerId};
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::{Broker, RoutingTable, StartFrom, TopicSettings, Trigger, TriggerState};
+use trigon_dispatcher::parked::{Direction, ParkedEvent, Selection};
 use trigon_dispatcher::status::{Standing, Status, TriggerStatus};
 use trigon_dispatcher::{Config, Dispatcher};
-use trigon_eventlog::{EmbeddedConfig, EmbeddedLog, EventLog, SharedLog};
+use trigon_eventlog::{EmbeddedConfig, EmbeddedLog, SharedLog};
 use trigon_runtime::http_client::{ClientSettings, Trust, client};
 use trigon_runtime::metrics::Metrics;
 use trigon_runtime::tasks::TaskGroup;
@@ -143,6 +144,13 @@ impl World {
             all.extend(self.records_at(&at).await);
         }
         all
+    }
+
+    /// The parked events that have not been sent again, oldest first.
+    pub(crate) async fn parked_events(&self) -> Vec<ParkedEvent> {
+        let parked = self.dispatcher.parked();
+        let all = Selection::default();
+        parked.list(&self.broker(), &all, Direction::OldestFirst, None, 1000).await.unwrap().events
     }
 
     async fn records_at(&self, at: &TopicPartition) -> Vec<(Offset, Record)> {

@@ -100,6 +100,11 @@ impl Committer {
         sent
     }
 
+    /// Whether nothing is stored any more: it was closed, or its thread has panicked.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.thread.lock().expect(LOCKED).as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
     /// Takes no more appends, stores those that wait, and returns when the thread has ended.
     pub(crate) fn close(&self) {
         self.queue.write().expect(LOCKED).take();

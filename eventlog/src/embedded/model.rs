@@ -212,6 +212,16 @@ impl Run {
             }
             Step::Free => {
                 self.free();
+                for topic in 0..TOPICS {
+                    if self.log.describe_topic(&topic_name(topic)).await.unwrap().is_none() {
+                        assert!(
+                            self.expected.topics[topic].deletion == Deletion::Doubtful,
+                            "a topic is gone"
+                        );
+                        self.forget(topic);
+                    }
+                }
+                self.create_topics().await;
                 // Whatever happened before: with space, and syncs that work, it goes on by itself.
                 let actions = (0..TOPICS).map(|topic| Action::Append { topic, keys: vec![0] }).collect();
                 let before: usize = self.expected.topics.iter().map(|topic| topic.records.len()).sum();

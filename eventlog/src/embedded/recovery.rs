@@ -156,11 +156,13 @@ impl Folder<'_> {
         let mut first: Vec<Option<u64>> = vec![None; self.settings.partitions as usize];
         let mut frames = self.frames(file, sequence)?;
         let mut count = 0;
+        let mut created = None;
         loop {
             match frames.step()? {
                 Step::Frame { kind, payload, .. } => {
                     count += usize::from(kind == RECORDS);
                     for record in codec::stored(payload).filter(|_| kind == RECORDS) {
+                        created.get_or_insert(record.timestamp);
                         if let Some(first) = first.get_mut(record.partition as usize) {
                             first.get_or_insert(record.offset);
                         }
@@ -177,7 +179,7 @@ impl Folder<'_> {
         let otherwise = |partition: usize| otherwise.map_or(0, |otherwise| otherwise[partition]);
         let base = first.iter().enumerate().map(|(at, first)| first.unwrap_or_else(|| otherwise(at)));
         let head = Head {
-            created: Timestamp(0),
+            created: created.unwrap_or(Timestamp(i64::MAX)),
             previous_len: u64::MAX,
             latest_before: Timestamp(i64::MAX),
             base: base.collect(),

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::spawn_blocking;
 use trigon_core::name::{Offset, PartitionId};
 
@@ -20,15 +20,22 @@ pub(crate) struct EmbeddedScan {
     partition: PartitionId,
     tail: Arc<Tail>,
     reach: watch::Receiver<Reach>,
+    /// What reads of files wait for.
+    reads: Arc<Semaphore>,
     position: u64,
     place: Option<Place>,
 }
 
 impl EmbeddedScan {
-    pub(crate) fn new(topic: Arc<Topic>, partition: PartitionId, from: Offset) -> Result<Self, LogError> {
+    pub(crate) fn new(
+        topic: Arc<Topic>,
+        partition: PartitionId,
+        from: Offset,
+        reads: Arc<Semaphore>,
+    ) -> Result<Self, LogError> {
         let shared = topic.partition(partition)?;
         let (tail, reach) = (shared.tail.clone(), shared.reach.subscribe());
-        Ok(Self { topic, partition, tail, reach, position: from.0, place: None })
+        Ok(Self { topic, partition, tail, reach, reads, position: from.0, place: None })
     }
 
     /// Waits until the partition ends above the position, and tells where.
@@ -66,9 +73,13 @@ impl Scan for EmbeddedScan {
                 let next = self.move_to(next);
                 return Ok(Batch { start: Offset(start), records, next });
             }
+            let permit = self.reads.clone().acquire_owned().await.map_err(|_| LogError::Closed)?;
             // When this future is dropped meanwhile, the place is lost and is looked up again.
             let (topic, partition, place) = (self.topic.clone(), self.partition, self.place.take());
-            let read = move || catchup::read(&topic, partition, from, end, place, max_bytes);
+            let read = move || {
+                let _permit = permit;
+                catchup::read(&topic, partition, from, end, place, max_bytes)
+            };
             let caught_up = spawn_blocking(read)
                 .await
                 .map_err(|error| LogError::Failed(format!("could not read the log: {error}")))?

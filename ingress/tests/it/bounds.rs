@@ -50,6 +50,15 @@ async fn more_bytes_than_may_be_in_flight_are_answered_429_until_there_is_room()
     assert!(world.has_metric("trigon_ingress_in_flight_bytes 0"));
 }
 
+/// IN-21: 429 would have the producer send the event again, for ever.
+#[tokio::test]
+async fn a_body_that_is_too_large_is_answered_413_even_when_it_would_not_fit_anyway() {
+    let settings =
+        IngressSettings { max_bytes_in_flight: 10, max_body_bytes: 10, ..IngressSettings::default() };
+    let world = World::with(settings, DrainSettings::default()).await;
+    assert_eq!(world.post(&EVENT, vec![b'x'; 11]).await.status, StatusCode::PAYLOAD_TOO_LARGE);
+}
+
 /// A body of unknown length counts as the largest until it is read, and as what it is from then on.
 #[tokio::test]
 async fn a_chunked_body_counts_as_what_it_is_once_it_is_read() {

@@ -113,7 +113,7 @@ fn trigger(html: &mut String, trigger: &TriggerView) -> fmt::Result {
         (trigger.retrying, Alarm::AboveZero),
         (trigger.delivered, Alarm::Never),
         (trigger.dead_lettered, Alarm::AboveZero),
-        (trigger.parked, Alarm::AboveZero),
+        (trigger.waiting, Alarm::AboveZero),
     ] {
         let class = match (number, alarm) {
             (0, _) => " class=\"zero\"",
@@ -229,7 +229,7 @@ mod tests {
             subscriber: "http://127.0.0.1:8082/".to_owned(),
             state: "behind".to_owned(),
             lag: 1_000_000,
-            parked: 2,
+            waiting: 2,
             ..TriggerView::default()
         };
         let routes = RoutesView {

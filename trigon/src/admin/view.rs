@@ -67,6 +67,8 @@ pub(crate) struct TriggerView {
     pub(crate) dead_lettered: u64,
     /// Events that were parked.
     pub(crate) parked: u64,
+    /// Parked events that have not been sent again, those from before the start of the process included.
+    pub(crate) waiting: u64,
     /// Attempts that failed.
     pub(crate) failures: u64,
     /// Where it stands in each partition.
@@ -144,6 +146,62 @@ pub(crate) struct FeedLine {
     pub(crate) missed: Option<u64>,
 }
 
+/// A page of parked events.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct ParkedPage {
+    /// Those parked last come first.
+    pub(crate) events: Vec<ParkedView>,
+    /// Where the next page of the same Broker begins.
+    pub(crate) next: Option<u64>,
+}
+
+/// A parked event without its data.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct ParkedView {
+    /// `namespace/name`
+    pub(crate) broker: String,
+    /// Its place among the Broker's parked events.
+    pub(crate) offset: u64,
+    /// Whose event it is.
+    pub(crate) trigger: String,
+    /// The partition in which it was accepted.
+    pub(crate) partition: u32,
+    /// Its offset there.
+    pub(crate) original_offset: u64,
+    /// When it was parked.
+    pub(crate) parked_at: String,
+    /// Why it could not be delivered.
+    pub(crate) reason: String,
+    /// Its `id`.
+    pub(crate) id: String,
+    /// Its `source`.
+    pub(crate) source: String,
+    /// Its `type`.
+    #[serde(rename = "type")]
+    pub(crate) event_type: String,
+}
+
+/// A parked event as a whole.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ParkedEventView {
+    /// Where it is and why.
+    pub(crate) place: ParkedView,
+    /// It, in the JSON format, with the attributes that say why it failed.
+    pub(crate) event: Box<RawValue>,
+}
+
+/// What became of an order to send parked events again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct RedriveLine {
+    /// Events that were sent again.
+    pub(crate) sent: u64,
+    /// Events whose Trigger is gone; they stay parked.
+    pub(crate) orphaned: u64,
+    /// Why it went no further.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) error: Option<String>,
+}
+
 impl Admin {
     /// All Brokers of the table in force.
     ///
@@ -217,6 +275,9 @@ impl TriggerView {
             view.state = state(trigger, standing).to_owned();
             view.take(standing);
         }
+        let broker = status.brokers.iter().find(|broker| broker.broker == view.broker);
+        view.waiting =
+            broker.and_then(|broker| broker.waiting.get(&view.trigger)).copied().unwrap_or_default();
         view
     }
 

@@ -8,7 +8,7 @@ use super::*;
 use crate::arguments::{Arguments, Command};
 use crate::sink::tests::sink;
 use crate::terminal::testing::Written;
-use crate::{list, send, tail};
+use crate::{list, parked, send, tail};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -80,6 +80,15 @@ impl Running {
             tail::run(&arguments, &terminal).await.map_err(|failure| format!("{failure:?}"))
         });
         Tool { printed, _tasks: tasks }
+    }
+
+    async fn parked(&self, command: &str) -> Result<String, Failure> {
+        let Command::Parked { command } = parse(&format!("trigon parked {command} --admin {}", self.admin))
+        else {
+            panic!("{command}")
+        };
+        let (terminal, printed, _) = Terminal::captured();
+        parked::run(&command, &terminal).await.map(|()| printed.text())
     }
 
     async fn get(&self, path: &str) -> (http::StatusCode, String) {
@@ -255,6 +264,45 @@ fn shown_now() -> i64 {
     crate::shown::now().0
 }
 
+/// DLS-01, DLS-03
+#[tokio::test]
+async fn what_nobody_takes_is_parked_and_sent_again_on_demand() {
+    let nobody = listen("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap().1;
+    let running = Running::start(&[("a.yaml", BROKER), ("b.yaml", &trigger("orders", "t", nobody))]).await;
+    running.send("-t t --id p1 -d {}").await;
+    running.send("-t t --id p2").await;
+    until("parked events", || async {
+        running.json("/v1/parked").await["events"].as_array().unwrap().len() == 2
+    })
+    .await;
+
+    let listed = running.parked("list --trigger default/orders --id p1").await.unwrap();
+    assert_eq!(listed.lines().count(), 2, "{listed}");
+    let name = listed.lines().nth(1).unwrap().split_whitespace().next().unwrap();
+    assert!(name.starts_with("default/shop/"), "{listed}");
+    let shown = running.parked(&format!("show {name}")).await.unwrap();
+    for part in ["for default/orders", "id ", "p1", "knativeerrordest", "    {}"] {
+        assert!(shown.contains(part), "{part} in {shown}");
+    }
+    let refused = running.parked("redrive").await.unwrap_err();
+    assert!(matches!(&refused, Failure::Usage(message) if message.contains("--all")), "{refused:?}");
+
+    let sink = sink(&[]).await;
+    running.write("b.yaml", &trigger("orders", "t", sink.address));
+    let subscriber = format!("http://{}/", sink.address);
+    until("new subscriber", || async { running.json("/v1/triggers").await[0]["subscriber"] == subscriber })
+        .await;
+    assert_eq!(running.parked(&format!("redrive {name}")).await.unwrap(), "sent again 1\n");
+    until_printed(&sink.printed, " id p1 ").await;
+    assert!(!sink.printed.text().contains("knativeerror"), "{}", sink.printed.text());
+    assert_eq!(running.parked("redrive --all --rate 1000").await.unwrap(), "sent again 1\n");
+    until_printed(&sink.printed, " id p2 ").await;
+    assert_eq!(running.parked("list").await.unwrap(), "");
+    let missing = running.parked("show default/shop/999").await.unwrap_err();
+    assert!(missing.message().unwrap().contains("there is no parked event default/shop/999"), "{missing:?}");
+    running.stop().await;
+}
+
 #[tokio::test]
 async fn wrong_questions_are_answered_with_what_is_wrong() {
     let running = Running::start(&[("a.yaml", BROKER)]).await;
@@ -263,6 +311,9 @@ async fn wrong_questions_are_answered_with_what_is_wrong() {
         ("/v1/brokers/default/shop/events?since=soon", 400, "since: write how long ago"),
         ("/v1/brokers/default/shop/events?filter.Bad=x", 400, "filter: no attribute can be called"),
         ("/v1/brokers/default/shop/events?colour=red", 400, "\"colour\" is not asked for here"),
+        ("/v1/parked?broker=default", 400, "broker: \"default\" is not of the form NAMESPACE/NAME"),
+        ("/v1/parked?broker=default/none", 404, "there is no broker default/none"),
+        ("/v1/parked?from=3", 400, "from and offset need a broker"),
     ] {
         let (seen, body) = running.get(path).await;
         assert_eq!(seen, status, "{path}: {body}");

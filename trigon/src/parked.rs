@@ -1,0 +1,249 @@
+//! `trigon parked`: events that neither their subscriber nor a dead letter sink took, listed, shown and sent again.
+
+use std::str::FromStr;
+
+use bytes::Bytes;
+use clap::{Args, Subcommand};
+use trigon_core::binding::json;
+use trigon_core::name::{BrokerId, TriggerId};
+
+use crate::admin::parked::RedriveOrder;
+use crate::admin::view::{ParkedEventView, ParkedPage, ParkedView, RedriveLine};
+use crate::failure::Failure;
+use crate::remote::{Remote, RemoteArguments, encoded};
+use crate::shown;
+use crate::table::{Cell, Table};
+use crate::terminal::{BAD, BOLD, DIM, GOOD, OutputFormat, Terminal, styled};
+use crate::values;
+
+/// What to do with parked events.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ParkedCommand {
+    /// List parked events, those parked last first
+    List(ListArguments),
+    /// Show one parked event, with its data and why it failed
+    Show(ShowArguments),
+    /// Send parked events to their Triggers again
+    Redrive(RedriveArguments),
+}
+
+/// Which events are meant.
+#[derive(Debug, Args)]
+pub(crate) struct Meant {
+    /// Those of this Broker
+    #[arg(long, short, value_name = "NAMESPACE/NAME", env = "TRIGON_PARKED_BROKER")]
+    broker: Option<BrokerId>,
+    /// Those of this Trigger
+    #[arg(long, short, value_name = "NAMESPACE/NAME", env = "TRIGON_PARKED_TRIGGER")]
+    trigger: Option<TriggerId>,
+    /// Those whose event has this id
+    #[arg(long, env = "TRIGON_PARKED_ID")]
+    id: Option<String>,
+}
+
+/// Which events to list.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trigon parked list
+  trigon parked list --trigger default/orders --limit 10
+  trigon parked list --output json | jq -r '.events[].reason' | sort | uniq -c")]
+pub(crate) struct ListArguments {
+    #[command(flatten)]
+    meant: Meant,
+    /// At most so many
+    #[arg(long, short = 'n', value_name = "N", env = "TRIGON_PARKED_LIMIT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
+    limit: u16,
+    /// For people, or a JSON object
+    #[arg(long, short, env = "TRIGON_OUTPUT", default_value = "text")]
+    output: OutputFormat,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+/// Which event to show.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trigon parked show default/default/17
+  trigon parked show default/default/17 --output json | jq .event.data")]
+pub(crate) struct ShowArguments {
+    /// The event, as the list names it
+    #[arg(value_name = "NAMESPACE/BROKER/OFFSET", env = "TRIGON_PARKED_EVENT")]
+    event: ParkedName,
+    /// For people, or a JSON object
+    #[arg(long, short, env = "TRIGON_OUTPUT", default_value = "text")]
+    output: OutputFormat,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+/// Which events to send again.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  trigon parked redrive default/default/17
+  trigon parked redrive --trigger default/orders --rate 50
+  trigon parked redrive --all
+
+An event goes to the Trigger that it was parked for and to no other, with all its retries. When it fails again, it is
+parked again. Stopping the command stops the sending.")]
+pub(crate) struct RedriveArguments {
+    /// One event, as the list names it
+    #[arg(value_name = "NAMESPACE/BROKER/OFFSET", env = "TRIGON_PARKED_EVENT", conflicts_with_all = ["broker", "trigger", "id", "all"])]
+    event: Option<ParkedName>,
+    #[command(flatten)]
+    meant: Meant,
+    /// All of them, or all of --broker
+    #[arg(long, env = "TRIGON_PARKED_ALL")]
+    all: bool,
+    /// At most so many per second [default: as fast as the log takes them]
+    #[arg(long, short, env = "TRIGON_PARKED_RATE", value_parser = values::rate)]
+    rate: Option<f64>,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+/// A parked event: its Broker and its offset.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ParkedName {
+    broker: BrokerId,
+    offset: u64,
+}
+
+impl FromStr for ParkedName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let parts = text.rsplit_once('/').and_then(|(broker, offset)| {
+            Some(Self { broker: broker.parse().ok()?, offset: offset.parse().ok()? })
+        });
+        parts.ok_or_else(|| "write it as trigon parked list does, for instance default/default/17".to_owned())
+    }
+}
+
+/// Does what is asked.
+///
+/// # Errors
+/// When trigon cannot be reached or refuses, or events could not be sent again.
+pub(crate) async fn run(command: &ParkedCommand, terminal: &Terminal) -> Result<(), Failure> {
+    match command {
+        ParkedCommand::List(arguments) => list(arguments, terminal).await,
+        ParkedCommand::Show(arguments) => show(arguments, terminal).await,
+        ParkedCommand::Redrive(arguments) => redrive(arguments, terminal).await,
+    }
+}
+
+async fn list(arguments: &ListArguments, terminal: &Terminal) -> Result<(), Failure> {
+    let Meant { broker, trigger, id } = &arguments.meant;
+    let mut query = vec![format!("limit={}", arguments.limit)];
+    let given = [
+        ("broker", broker.as_ref().map(ToString::to_string)),
+        ("trigger", trigger.as_ref().map(ToString::to_string)),
+        ("id", id.clone()),
+    ];
+    query.extend(given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?)))));
+    let page: ParkedPage =
+        Remote::new(&arguments.remote)?.get(&format!("/v1/parked?{}", query.join("&"))).await?;
+    match arguments.output {
+        OutputFormat::Json => terminal.print(json_of(&page)),
+        OutputFormat::Text if page.events.is_empty() => terminal.note("nothing is parked"),
+        OutputFormat::Text => {
+            terminal.print(table(&page.events))?;
+            let is_full = page.events.len() >= usize::from(arguments.limit);
+            if is_full { terminal.note("there may be more; --limit shows them") } else { Ok(()) }
+        }
+    }
+}
+
+async fn show(arguments: &ShowArguments, terminal: &Terminal) -> Result<(), Failure> {
+    let ParkedName { broker, offset } = &arguments.event;
+    let path = format!("/v1/parked/{}/{}/{offset}", encoded(&broker.namespace), encoded(&broker.name));
+    let view: ParkedEventView = Remote::new(&arguments.remote)?.get(&path).await?;
+    match arguments.output {
+        OutputFormat::Json => terminal.print(json_of(&view)),
+        OutputFormat::Text => terminal.print(text(view)?),
+    }
+}
+
+async fn redrive(arguments: &RedriveArguments, terminal: &Terminal) -> Result<(), Failure> {
+    let Meant { broker, trigger, id } = &arguments.meant;
+    if arguments.event.is_none() && trigger.is_none() && id.is_none() && !arguments.all {
+        let message = "say which events: one as the list names it, --trigger, --id, or --all for all of them";
+        return Err(Failure::Usage(message.to_owned()));
+    }
+    let one = arguments.event.as_ref();
+    let order = RedriveOrder {
+        broker: one.map(|event| &event.broker).or(broker.as_ref()).map(ToString::to_string),
+        trigger: trigger.as_ref().map(ToString::to_string),
+        id: id.clone(),
+        offset: one.map(|event| event.offset),
+        all: arguments.all,
+        rate: arguments.rate,
+    };
+    let mut lines = Remote::new(&arguments.remote)?.post("/v1/parked/redrive", &order).await?;
+    let line = lines.next().await?;
+    let done: RedriveLine = serde_json::from_slice(&line)
+        .map_err(|error| Failure::of("could not read what became of the events", &error))?;
+    terminal.print(format_args!("{} {}\n", styled(GOOD, "sent again"), done.sent))?;
+    if done.orphaned > 0 {
+        terminal.note(format_args!("{} stay parked: their Trigger is gone", done.orphaned))?;
+    }
+    match done.error {
+        Some(error) => Err(Failure::Failed(format!("stopped after {}: {error}", done.sent))),
+        None => Ok(()),
+    }
+}
+
+fn json_of(view: &impl serde::Serialize) -> String {
+    let json = serde_json::to_string_pretty(view).expect("texts and numbers are JSON");
+    format!("{json}\n")
+}
+
+fn name_of(view: &ParkedView) -> String {
+    format!("{}/{}", view.broker, view.offset)
+}
+
+fn table(events: &[ParkedView]) -> String {
+    let mut table = Table::new(&["EVENT", "PARKED", "TRIGGER", "TYPE", "ID", "REASON"]);
+    for view in events {
+        table.row([
+            Cell::text(name_of(view)),
+            Cell::styled(DIM, &view.parked_at),
+            Cell::text(&view.trigger),
+            Cell::text(&view.event_type),
+            Cell::text(&view.id),
+            Cell::styled(BAD, &view.reason),
+        ]);
+    }
+    table.text()
+}
+
+fn text(view: ParkedEventView) -> Result<String, Failure> {
+    let ParkedEventView { place, event } = view;
+    let event = json::parse(&Bytes::from(String::from(Box::<str>::from(event))))
+        .map_err(|error| Failure::of("could not read the event", &error))?;
+    Ok(format!(
+        "{} parked {} for {}\n  {}\n  {}\n{}",
+        styled(BOLD, name_of(&place)),
+        place.parked_at,
+        styled(BOLD, &place.trigger),
+        styled(BAD, &place.reason),
+        styled(DIM, format_args!("accepted as {}/{}", place.partition, place.original_offset)),
+        shown::event(&event)
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_parked_event_is_named_by_its_broker_and_its_offset() {
+        let name: ParkedName = "default/shop/17".parse().unwrap();
+        assert_eq!(name, ParkedName { broker: BrokerId::new("default", "shop"), offset: 17 });
+        for text in ["17", "default/17", "default/shop/x", ""] {
+            assert!(text.parse::<ParkedName>().is_err(), "{text}");
+        }
+    }
+}
