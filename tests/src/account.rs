@@ -5,9 +5,12 @@ use std::time::{Duration, Instant};
 
 use crate::subscriber::Taken;
 
-/// What counts as "finished since the last commit" when a process is killed. Trigon commits every 0.5 s; a busy
-/// machine gets as long again, and the writing of the commit too.
-pub const UNCOMMITTED: Duration = Duration::from_millis(1_500);
+/// What counts as "finished since the last commit" when a process is killed: Trigon commits every 0.5 s, and a busy
+/// machine may take half as long again for it.
+pub const UNCOMMITTED: Duration = Duration::from_millis(750);
+
+/// An answer that is on its way when the process dies is noted here only afterwards.
+const UNDER_WAY: Duration = Duration::from_millis(100);
 
 /// Requests in flight at once per Trigger and partition, and partitions of a Broker: the defaults.
 pub const IN_FLIGHT: usize = 100 * 4;
@@ -31,9 +34,7 @@ pub fn duplicates(taken: &Taken) -> usize {
 /// last commit.
 pub fn excused(taken: &Taken, kills: &[Instant]) -> usize {
     let since_commit = |kill: &Instant| {
-        // An answer that is on its way when the process dies is noted here only afterwards.
-        let noted = *kill + UNCOMMITTED / 3;
-        taken.at.iter().filter(|at| **at + UNCOMMITTED >= *kill && **at <= noted).count()
+        taken.at.iter().filter(|at| **at + UNCOMMITTED >= *kill && **at <= *kill + UNDER_WAY).count()
     };
     kills.iter().map(|kill| IN_FLIGHT + since_commit(kill)).sum()
 }

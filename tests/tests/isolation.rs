@@ -48,19 +48,16 @@ async fn a_backlog_behind_one_subscriber_stays_on_disk_and_is_caught_up_later() 
     // allocator has not given back.
     const BESIDE: u64 = 32 * MIB + 64 * MIB;
     let load = Load { connections: 8, bytes: 256 * 1024, keys: 0 };
-    let subscriber = Subscriber::start().await;
-    subscriber.hold("/late");
+    // Each an origin of its own: what shares an origin shares its limit.
+    let (healthy, late) = (Subscriber::start().await, Subscriber::start().await);
+    late.hold("/");
     let trigon = Standalone::start_with(
-        &[
-            broker("default"),
-            trigger("healthy", &subscriber.url("/healthy")),
-            trigger("late", &subscriber.url("/late")),
-        ],
+        &[broker("default"), trigger("healthy", &healthy.url("/")), trigger("late", &late.url("/"))],
         &["--max-held-memory", "32MiB", "--log-memory", "32MiB"],
     )
     .await;
     trigon.producer().accept(&Event::new("first")).await;
-    subscriber.takes("/healthy", 1).await;
+    healthy.takes("/", 1).await;
     let before = trigon.process().resident_bytes();
     let flood = Flood::start(&trigon.broker_url("default"), "backlog", load);
     let goal = usize::try_from(BACKLOG).unwrap() / load.bytes;
@@ -73,7 +70,7 @@ async fn a_backlog_behind_one_subscriber_stays_on_disk_and_is_caught_up_later() 
     let backlog = flood.stop().await;
     trigon.trigger("healthy", "has finished", |status| status.is_settled()).await;
     most = most.max(trigon.process().resident_bytes());
-    assert_eq!(subscriber.taken_count("/late"), 0);
+    assert_eq!(late.taken_count("/"), 0);
     println!(
         "resident: {} MiB before, {} MiB at most, behind it {} MiB",
         before / MIB,
@@ -83,16 +80,15 @@ async fn a_backlog_behind_one_subscriber_stays_on_disk_and_is_caught_up_later() 
     assert!(most < before + HELD + BESIDE, "{} MiB of memory with {} MiB to hold", most / MIB, HELD / MIB);
     let flood =
         Flood::start(&trigon.broker_url("default"), "tail", Load { connections: 2, ..Load::default() });
-    subscriber.release("/late");
-    let late = trigon.trigger("late", "goes on", |status| status.delivered > 0);
-    late.await;
+    late.release("/");
+    trigon.trigger("late", "goes on", |status| status.delivered > 0).await;
     flood.more(100).await;
     let tail = flood.stop().await;
     trigon.settled().await;
     let accepted: Vec<_> =
         ["first".to_owned()].into_iter().chain(backlog.accepted).chain(tail.accepted).collect();
-    account::settle("healthy", &accepted, &subscriber.taken("/healthy"), &[]);
-    account::settle("late", &accepted, &subscriber.taken("/late"), &[]);
+    account::settle("healthy", &accepted, &healthy.taken("/"), &[]);
+    account::settle("late", &accepted, &late.taken("/"), &[]);
 }
 
 /// DLV-14: an address where nobody listens, until somebody does.

@@ -4,7 +4,7 @@
 
 use std::collections::HashSet;
 use std::sync::Mutex;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use trigon_tests::flood::{Account, Flood, Load};
@@ -21,13 +21,18 @@ fn seed() -> u64 {
     seed
 }
 
-/// Sends at full speed and kills the process after random numbers of accepted events.
-async fn storm(trigon: &mut Standalone, seed: u64, load: Load, most: usize) -> (Account, Vec<Instant>) {
+/// How long the process lives between two kills: now too short for a commit, now long enough for several.
+const LIFE: std::ops::Range<u64> = 50..2_000;
+
+/// Sends at full speed and kills the process at random moments.
+async fn storm(trigon: &mut Standalone, seed: u64, load: Load) -> (Account, Vec<Instant>) {
     let mut random = fastrand::Rng::with_seed(seed);
     let flood = Flood::start(&trigon.broker_url("default"), "e", load);
     let mut kills = Vec::new();
     for _ in 0..KILLS {
-        flood.more(random.usize(1..most)).await;
+        // Not a wait for something: the moment itself is what is drawn.
+        tokio::time::sleep(Duration::from_millis(random.u64(LIFE))).await;
+        flood.more(1).await;
         trigon.kill().await;
         kills.push(Instant::now());
         trigon.restart().await;
@@ -42,7 +47,7 @@ async fn every_acknowledged_event_arrives_though_the_process_is_killed_ten_times
     let subscriber = Subscriber::start().await;
     let mut trigon = Standalone::start(&[broker("default"), trigger("t", &subscriber.url("/t"))]).await;
     let load = Load { keys: 50, ..Load::default() };
-    let (sent, kills) = storm(&mut trigon, seed(), load, 1_500).await;
+    let (sent, kills) = storm(&mut trigon, seed(), load).await;
     trigon.settled().await;
     account::settle("t", &sent.accepted, &subscriber.taken("/t"), &kills);
     assert!(account::strange("e-", &subscriber.taken("/t")).is_empty());
@@ -62,7 +67,7 @@ async fn nothing_is_lost_when_the_subscriber_fails_at_random_as_well() {
     let delivery = json!({"retry": 50, "backoffPolicy": "linear", "backoffDelay": "PT0.01S"});
     let mut trigon =
         Standalone::start(&[broker("default"), trigger("t", &subscriber.url("/t")).delivery(delivery)]).await;
-    let (sent, kills) = storm(&mut trigon, seed, Load::default(), 800).await;
+    let (sent, kills) = storm(&mut trigon, seed, Load::default()).await;
     trigon.settled().await;
     account::settle("t", &sent.accepted, &subscriber.taken("/t"), &kills);
     assert_eq!(trigon.trigger("t", "is there", |_| true).await.parked, 0);
@@ -80,7 +85,7 @@ async fn nothing_is_lost_beside_a_trigger_whose_subscriber_is_dead() {
         trigger("dead", &format!("http://{}/", dead_address())).delivery(delivery),
     ])
     .await;
-    let (sent, kills) = storm(&mut trigon, seed(), Load { connections: 4, ..Load::default() }, 200).await;
+    let (sent, kills) = storm(&mut trigon, seed(), Load { connections: 4, ..Load::default() }).await;
     trigon.settled().await;
     account::settle("one", &sent.accepted, &subscriber.taken("/one"), &kills);
     account::settle("two", &sent.accepted, &subscriber.taken("/two"), &kills);

@@ -110,17 +110,15 @@ impl Catalog {
         let grave = self.dir.join(DELETED).join(topic.id.to_string());
         // Nothing is written while the folder moves.
         let mut writer = topic.writer.lock().expect(LOCKED);
-        let moved = self
-            .disk
-            .rename(&topic.dir, &grave)
-            .and_then(|()| self.disk.sync_dir(&self.dir.join(DELETED)))
-            .and_then(|()| self.disk.sync_dir(&self.dir.join(TOPICS)));
-        moved.map_err(|error| failed(name, "delete", &error))?;
+        self.disk.rename(&topic.dir, &grave).map_err(|error| failed(name, "delete", &error))?;
+        // From here on there is no way back.
         writer.end();
         drop(writer);
         self.topics.write().expect(LOCKED).remove(name);
         topic.end(State::Deleted);
         self.version.send_modify(|version| *version += 1);
+        let folders = [DELETED, TOPICS].map(|folder| self.disk.sync_dir(&self.dir.join(folder)));
+        folders.into_iter().collect::<io::Result<()>>().map_err(|error| failed(name, "delete", &error))?;
         if let Err(error) = self.disk.remove_dir(&grave) {
             tracing::warn!(topic = %name, %error, "could not remove a deleted topic's files; the next start will");
         }

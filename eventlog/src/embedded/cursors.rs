@@ -342,7 +342,11 @@ impl Journal {
         file.sync()?;
         self.disk.rename(new, &self.dir.join(JOURNAL_FILE))?;
         (self.file, self.len, self.allocated) = (file, len, len);
-        (self.compacted_len, self.is_sound) = (len, true);
-        self.disk.sync_dir(&self.dir)
+        self.compacted_len = len;
+        // Unless the new name is durable, a crash brings the old file back: then the next append has to write
+        // it anew again.
+        let named = self.disk.sync_dir(&self.dir);
+        self.is_sound = named.is_ok();
+        named
     }
 }

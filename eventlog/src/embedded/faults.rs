@@ -209,7 +209,8 @@ async fn a_failed_sync_refuses_its_group_and_the_log_goes_on_in_another_segment(
     assert_eq!(stored(&log).await, expected);
     assert!(!contents(&disk, &segment(2)).is_empty(), "there is a second segment");
     log.close().await;
-    for seed in 0..20 {
+    // In some of them the refused record is in its segment again, beyond the length that the next one states.
+    for seed in 0..400 {
         let log = open(&disk.crash(&mut Rng::with_seed(seed)));
         assert_eq!(stored(&log).await, expected);
         log.close().await;

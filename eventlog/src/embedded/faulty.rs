@@ -25,7 +25,7 @@ pub(crate) struct World {
     root: Node,
     /// How many bytes all files may have together.
     pub(crate) space: u64,
-    /// How many syncs of files fail from now on.
+    /// How many syncs fail from now on. That of a folder does what it should all the same.
     pub(crate) failing_syncs: u32,
     /// How many bytes one write takes at most.
     pub(crate) write_limit: usize,
@@ -128,6 +128,14 @@ impl World {
     /// How many bytes all files have together.
     pub(crate) fn used(&self) -> u64 {
         self.root.used()
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        if self.failing_syncs == 0 {
+            return Ok(());
+        }
+        self.failing_syncs -= 1;
+        Err(io::Error::other("the device does not answer"))
     }
 
     /// Refuses to let a file grow beyond the space.
@@ -244,7 +252,8 @@ impl Disk for FaultyDisk {
         let names = self.names(path)?;
         let mut names = names.lock().unwrap();
         names.synced = names.current.clone();
-        Ok(())
+        drop(names);
+        self.world().sync()
     }
 }
 
@@ -301,10 +310,7 @@ impl DiskFile for FaultyFile {
         thread::sleep(takes);
         let mut world = self.disk.operate()?;
         world.syncs += 1;
-        if world.failing_syncs > 0 {
-            world.failing_syncs -= 1;
-            return Err(io::Error::other("the device does not answer"));
-        }
+        world.sync()?;
         let mut content = self.content.lock().unwrap();
         content.synced = content.current.clone();
         content.since.clear();

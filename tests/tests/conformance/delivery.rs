@@ -209,7 +209,7 @@ async fn an_event_in_flight_when_the_process_dies_is_delivered_afterwards<D: Dep
 }
 
 /// DLV-15, DLV-27: attempts are kept across a restart.
-async fn the_attempts_of_a_waiting_event_survive_a_kill<D: Deployment>() {
+async fn the_attempts_of_a_waiting_event_survive_a_restart<D: Deployment>() {
     let subscriber = Subscriber::start().await;
     subscriber.on("/t", |_| Reply::status(503));
     let delivery = json!({
@@ -240,5 +240,5 @@ on_every_deployment!(
     a_retry_after_is_waited_for_and_capped,
     a_subscriber_that_always_fails_does_not_affect_another_trigger,
     an_event_in_flight_when_the_process_dies_is_delivered_afterwards,
-    the_attempts_of_a_waiting_event_survive_a_kill,
+    the_attempts_of_a_waiting_event_survive_a_restart,
 );
