@@ -1,7 +1,7 @@
 //! The service: from a request to a durable event, or to a refusal.
 //!
 //! The order of checks is method, path, Broker, bounds, body, event, TTL, append (IN-14). Everything that has
-//! to happen once the append has begun (the count, the tap, giving back the bounds) happens even when the
+//! to happen once the append has begun (the count, giving back the bounds) happens even when the
 //! producer leaves.
 
 use std::convert::Infallible;
@@ -38,7 +38,6 @@ use crate::encoding::{Coding, InflateError, coding_of, inflate};
 use crate::metrics::IngressMetrics;
 use crate::path::broker_of;
 use crate::settings::{IngressSettings, WebhookConsent};
-use crate::tap::{Accepted, Tap};
 
 /// Takes events for the Brokers of a routing table. Cloning shares everything.
 #[derive(Clone)]
@@ -52,8 +51,6 @@ pub struct Parties {
     pub routes: Arc<ArcSwap<RoutingTable>>,
     /// Where their events go.
     pub log: SharedLog,
-    /// Who sees them.
-    pub tap: Tap,
     /// Makes it refuse.
     pub drain: Drain,
     /// Finishes appends whose producers have left.
@@ -222,16 +219,9 @@ impl Shared {
         let accepted = now();
         let records: Vec<Record> = envelopes.iter().map(|envelope| envelope.encode(accepted)).collect();
         let begun = Instant::now();
-        let positions = self.parties.log.append(&broker.topic, records).await?;
+        self.parties.log.append(&broker.topic, records).await?;
         self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
         self.metrics.accepted(&broker.id, envelopes.len(), taken.body_bytes);
-        if self.parties.tap.is_watched() {
-            let broker = Arc::new(broker.id.clone());
-            for (envelope, position) in envelopes.into_iter().zip(positions) {
-                let (broker, envelope) = (Arc::clone(&broker), Arc::new(envelope));
-                self.parties.tap.publish(Accepted { broker, position, accepted, envelope });
-            }
-        }
         Ok(())
     }
 

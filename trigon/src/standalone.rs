@@ -15,7 +15,6 @@ use trigon_core::routing::RoutingTable;
 use trigon_dispatcher::Dispatcher;
 use trigon_eventlog::{EmbeddedConfig, EmbeddedLog, Health, SharedLog};
 use trigon_ingress::ingress::Parties;
-use trigon_ingress::tap::Tap;
 use trigon_ingress::{Ingress, IngressSettings};
 use trigon_runtime::http_client::{self, ClientSettings};
 use trigon_runtime::metrics::Metrics;
@@ -141,7 +140,6 @@ impl Standalone {
             Parties {
                 routes: Arc::clone(&serving),
                 log: Arc::clone(&shared),
-                tap: Tap::new(),
                 drain: drain.clone(),
                 spawner: tasks.spawner("append"),
             },

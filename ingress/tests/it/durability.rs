@@ -2,7 +2,6 @@
 
 use std::sync::Mutex;
 
-use futures::FutureExt;
 use http::{Method, StatusCode};
 use serde_json::json;
 use trigon_eventlog::AppendError;
@@ -103,7 +102,6 @@ async fn an_event_that_is_sent_twice_is_stored_twice() {
 #[tokio::test]
 async fn an_append_goes_on_when_its_producer_has_left_and_nothing_leaks() {
     let world = World::start().await;
-    let mut watcher = world.tap.watch();
     world.log.hold();
     let mut producer = world.connect().await;
     producer.write(request("1", "content-length: 4\r\n", "data")).await;
@@ -119,5 +117,4 @@ async fn an_append_goes_on_when_its_producer_has_left_and_nothing_leaks() {
     world.metric("trigon_ingress_in_flight_requests 0").await;
     world.metric("trigon_ingress_in_flight_bytes 0").await;
     assert!(world.has_metric("trigon_ingress_accepted_events_total{broker=\"default/orders\"} 1"));
-    assert!(watcher.next().now_or_never().is_some(), "the tap shows it all the same");
 }

@@ -17,7 +17,6 @@ mod memory;
 #[cfg(test)]
 mod refusing;
 #[cfg(test)]
-mod tap;
 #[cfg(test)]
 mod wire;
 #[cfg(test)]

@@ -17,7 +17,6 @@ use trigon_core::name::{BrokerId, TopicName};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
 use trigon_eventlog::EventLog;
 use trigon_ingress::ingress::Parties;
-use trigon_ingress::tap::Tap;
 use trigon_ingress::{Ingress, IngressSettings};
 use trigon_runtime::metrics::Metrics;
 use trigon_runtime::server::{ServerMetrics, ServerSettings, serve};
@@ -44,7 +43,6 @@ pub(crate) struct World {
     pub(crate) log: Arc<MemoryLog>,
     pub(crate) routes: Arc<ArcSwap<RoutingTable>>,
     pub(crate) ingress: Ingress,
-    pub(crate) tap: Tap,
     pub(crate) shutdown: Shutdown,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: TaskGroup,
@@ -75,12 +73,10 @@ impl World {
 
         let metrics = Metrics::new();
         let shutdown = Shutdown::new(drain);
-        let tap = Tap::new();
         let mut tasks = TaskGroup::new();
         let parties = Parties {
             routes: Arc::clone(&routes),
             log: Arc::clone(&log) as Arc<dyn EventLog>,
-            tap: tap.clone(),
             drain: shutdown.watch(),
             spawner: tasks.spawner("append"),
         };
@@ -98,7 +94,7 @@ impl World {
         let connections = tasks.spawner("client");
         let http1 = Client::builder(connections.clone()).build_http();
         let http2 = Client::builder(connections).http2_only(true).build_http();
-        Self { address, log, routes, ingress, tap, shutdown, metrics, tasks, http1, http2 }
+        Self { address, log, routes, ingress, shutdown, metrics, tasks, http1, http2 }
     }
 
     /// Posts to the Broker that is there.
