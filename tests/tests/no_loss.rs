@@ -22,7 +22,7 @@ fn seed() -> u64 {
 }
 
 /// How long the process lives between two kills: now too short for a commit, now long enough for several.
-const LIFE: std::ops::Range<u64> = 50..2_000;
+const LIFE: std::ops::Range<u64> = 50..3_000;
 
 /// Sends at full speed and kills the process at random moments.
 async fn storm(trigon: &mut Standalone, seed: u64, load: Load) -> (Account, Vec<Instant>) {
