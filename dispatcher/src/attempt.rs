@@ -6,10 +6,11 @@ use trigon_core::binding::record::Envelope;
 use trigon_core::cursor::Stage;
 use trigon_core::delivery::Failure;
 use trigon_core::name::Offset;
+use trigon_core::record::Timestamp;
 use trigon_core::routing::Trigger;
 
-/// Names a lane for as long as the process runs; a number is never used twice, so that what finishes after
-/// its lane has gone is recognised.
+/// Names a lane of one partition; a number is never used twice there, so that what finishes after its lane has
+/// gone is recognised.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LaneId(pub u64);
 
@@ -33,6 +34,8 @@ pub struct Attempt {
     pub stage: Stage,
     /// The event.
     pub envelope: Arc<Envelope>,
+    /// When the event was accepted.
+    pub accepted: Timestamp,
     /// Which try of this stage it is, counted from 1.
     pub number: u32,
     /// Why the stage before failed: for the error attributes of a dead letter or a parked event.

@@ -15,6 +15,7 @@ use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
 use trigon_core::cursor::Stage;
+use trigon_core::record::Timestamp;
 use trigon_runtime::metrics::Metrics as Shelf;
 
 use crate::dispatcher::Shared;
@@ -25,6 +26,7 @@ use crate::status::{Standing, Status};
 pub(crate) struct Metrics {
     attempts: Family<AttemptLabels, Counter>,
     attempt_duration: Family<StageLabels, Histogram, fn() -> Histogram>,
+    delivery_latency: Histogram,
     replies: Family<ReplyLabels, Counter>,
     pub(crate) undecodable: Counter,
     pub(crate) overtaken: Counter,
@@ -107,6 +109,7 @@ impl Metrics {
         let metrics = Self {
             attempts: Family::default(),
             attempt_duration: Family::new_with_constructor(durations),
+            delivery_latency: durations(),
             replies: Family::default(),
             undecodable: Counter::default(),
             overtaken: Counter::default(),
@@ -121,6 +124,12 @@ impl Metrics {
             "How long attempts took",
             Unit::Seconds,
             metrics.attempt_duration.clone(),
+        );
+        registry.register_with_unit(
+            "delivery_latency",
+            "From the acceptance of an event to the subscriber's answer that took it",
+            Unit::Seconds,
+            metrics.delivery_latency.clone(),
         );
         registry.register(
             "replies",
@@ -147,6 +156,11 @@ impl Metrics {
         let stage = stage.into();
         self.attempts.get_or_create(&AttemptLabels { stage, end }).inc();
         self.attempt_duration.get_or_create(&StageLabels { stage }).observe(took.as_secs_f64());
+    }
+
+    pub(crate) fn delivered(&self, accepted: Timestamp, now: Timestamp) {
+        let millis = u64::try_from(now.0 - accepted.0).unwrap_or(0);
+        self.delivery_latency.observe(Duration::from_millis(millis).as_secs_f64());
     }
 
     pub(crate) fn reply(&self, end: ReplyEnd) {

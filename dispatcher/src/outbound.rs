@@ -122,6 +122,9 @@ impl Outbound {
             let ended = now();
             let took = ended.saturating_duration_since(begun);
             self.sender.metrics.attempt(attempt.stage, sent.end, took);
+            if (attempt.stage, &sent.outcome) == (Stage::Subscriber, &Outcome::Done) {
+                self.sender.metrics.delivered(attempt.accepted, self.sender.clock.now());
+            }
             let next = self.finish(ended, &leave, sent.feedback, &errand, &sent.outcome);
             // The run may be over; then nobody wants to know.
             drop(report.send((attempt.id, sent.outcome)).await);

@@ -8,7 +8,7 @@
 //! GET  /v1/routes                              RoutesView
 //! GET  /v1/brokers/{namespace}/{name}/events   lines of FeedLine, ?since=10m|RFC3339 &filter.NAME=VALUE
 //! GET  /v1/parked                              ParkedPage, ?broker= &trigger= &id= &from= &limit=
-//! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedEventView
+//! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedView
 //! POST /v1/parked/redrive                      RedriveOrder in, a RedriveLine out when it has ended
 //! ```
 
@@ -106,8 +106,8 @@ async fn brokers(State(admin): State<Admin>) -> Result<Json<Vec<BrokerView>>, Re
     Ok(Json(admin.brokers().await?))
 }
 
-async fn triggers(State(admin): State<Admin>) -> Json<Vec<TriggerView>> {
-    Json(admin.triggers())
+async fn triggers(State(admin): State<Admin>) -> Result<Json<Vec<TriggerView>>, Refused> {
+    Ok(Json(admin.triggers().await?))
 }
 
 async fn routes(State(admin): State<Admin>) -> Json<RoutesView> {
@@ -115,6 +115,6 @@ async fn routes(State(admin): State<Admin>) -> Json<RoutesView> {
 }
 
 async fn show_page(State(admin): State<Admin>) -> Result<Response, Refused> {
-    let page = page::page(&admin.brokers().await?, &admin.triggers(), &admin.routes());
+    let page = page::page(&admin.brokers().await?, &admin.triggers().await?, &admin.routes());
     Ok(([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response())
 }

@@ -124,7 +124,7 @@ kind: Trigger
 metadata: {name: orders}
 spec:
   broker: default
-  subscriber: {uri: 'http://127.0.0.1:8082/'}
+  subscriber: {uri: 'http://127.0.0.1:9000/'}
 ";
 
     fn check(files: &[(&str, &str)], flags: &[&str]) -> (Result<(), Failure>, String) {

@@ -167,7 +167,7 @@ mod tests {
             trigger: "default/orders".to_owned(),
             broker: "default/shop".to_owned(),
             state: "active".to_owned(),
-            subscriber: "http://127.0.0.1:8082/".to_owned(),
+            subscriber: "http://127.0.0.1:9000/".to_owned(),
             lag: 7,
             retrying: 3,
             delivered: 1_000,
@@ -189,7 +189,7 @@ mod tests {
                 "1000",
                 "0",
                 "2",
-                "http://127.0.0.1:8082/"
+                "http://127.0.0.1:9000/"
             ]
         );
     }

@@ -19,7 +19,7 @@ pub(crate) async fn listen(address: SocketAddr, flag: &str) -> Result<(TcpListen
     };
     opened.await.map_err(|error: io::Error| {
         let reason = match error.kind() {
-            io::ErrorKind::AddrInUse => "another process listens there".to_owned(),
+            io::ErrorKind::AddrInUse => "the address is in use by another process".to_owned(),
             io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
             io::ErrorKind::PermissionDenied => "this needs permission".to_owned(),
             _ => error.to_string(),
@@ -37,7 +37,7 @@ mod tests {
         let (_listener, taken) = listen("127.0.0.1:0".parse().unwrap(), "--listen").await.unwrap();
         let failure = listen(taken, "--listen").await.unwrap_err();
         let message = format!(
-            "could not listen on {taken}: another process listens there; --listen sets another address"
+            "could not listen on {taken}: the address is in use by another process; --listen sets another address"
         );
         assert_eq!(failure, Failure::Failed(message));
     }

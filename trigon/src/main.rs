@@ -33,6 +33,10 @@ mod tail;
 mod terminal;
 mod values;
 
+/// A fifth of the CPU time per delivery went into the system's allocator.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let terminal = Terminal::of_process();
     let arguments = match Arguments::try_parse() {

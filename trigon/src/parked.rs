@@ -4,11 +4,12 @@ use std::str::FromStr;
 
 use bytes::Bytes;
 use clap::{Args, Subcommand};
+use serde::Deserialize;
 use trigon_core::binding::json;
 use trigon_core::name::{BrokerId, TriggerId};
 
 use crate::admin::parked::RedriveOrder;
-use crate::admin::view::{ParkedEventView, ParkedPage, ParkedView, RedriveLine};
+use crate::admin::view::{BrokerView, ParkedPage, ParkedView, RedriveLine};
 use crate::failure::Failure;
 use crate::remote::{Remote, RemoteArguments, encoded};
 use crate::shown;
@@ -47,14 +48,14 @@ pub(crate) struct Meant {
 Examples:
   trigon parked list
   trigon parked list --trigger default/orders --limit 10
-  trigon parked list --output json | jq -r '.events[].reason' | sort | uniq -c")]
+  trigon parked list --output json | jq -r .reason | sort | uniq -c")]
 pub(crate) struct ListArguments {
     #[command(flatten)]
     meant: Meant,
     /// At most so many
-    #[arg(long, short = 'n', value_name = "N", env = "TRIGON_PARKED_LIMIT", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=1_000))]
-    limit: u16,
-    /// For people, or a JSON object
+    #[arg(long, short = 'n', value_name = "N", env = "TRIGON_PARKED_LIMIT", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
+    /// For people, or one JSON object per event
     #[arg(long, short, env = "TRIGON_OUTPUT", default_value = "text")]
     output: OutputFormat,
     #[command(flatten)]
@@ -135,33 +136,60 @@ pub(crate) async fn run(command: &ParkedCommand, terminal: &Terminal) -> Result<
 }
 
 async fn list(arguments: &ListArguments, terminal: &Terminal) -> Result<(), Failure> {
-    let Meant { broker, trigger, id } = &arguments.meant;
-    let mut query = vec![format!("limit={}", arguments.limit)];
-    let given = [
-        ("broker", broker.as_ref().map(ToString::to_string)),
-        ("trigger", trigger.as_ref().map(ToString::to_string)),
-        ("id", id.clone()),
-    ];
-    query.extend(given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?)))));
-    let page: ParkedPage =
-        Remote::new(&arguments.remote)?.get(&format!("/v1/parked?{}", query.join("&"))).await?;
-    match arguments.output {
-        OutputFormat::Json => terminal.print(json_of(&page)),
-        OutputFormat::Text if page.events.is_empty() => terminal.note("nothing is parked"),
-        OutputFormat::Text => {
-            terminal.print(table(&page.events))?;
-            let is_full = page.events.len() >= usize::from(arguments.limit);
-            if is_full { terminal.note("there may be more; --limit shows them") } else { Ok(()) }
+    let remote = Remote::new(&arguments.remote)?;
+    let brokers = match &arguments.meant.broker {
+        Some(broker) => vec![broker.to_string()],
+        None => {
+            remote.get::<Vec<BrokerView>>("/v1/brokers").await?.into_iter().map(|view| view.broker).collect()
+        }
+    };
+    let mut left = usize::try_from(arguments.limit).unwrap_or(usize::MAX);
+    let mut rows = Vec::new();
+    for broker in &brokers {
+        let mut from = None;
+        while left > 0 {
+            let page: ParkedPage = remote.get(&path(broker, &arguments.meant, from, left)).await?;
+            left = left.saturating_sub(page.events.len());
+            match arguments.output {
+                OutputFormat::Json => {
+                    page.events.iter().try_for_each(|view| terminal.print(json_line(view)))?
+                }
+                OutputFormat::Text => rows.extend(page.events.iter().map(Row::of)),
+            }
+            from = page.next;
+            if from.is_none() {
+                break;
+            }
         }
     }
+    if arguments.output == OutputFormat::Json {
+        return Ok(());
+    }
+    if rows.is_empty() {
+        return terminal.note("nothing is parked");
+    }
+    terminal.print(table(rows))?;
+    if left == 0 { terminal.note("there may be more; --limit shows them") } else { Ok(()) }
+}
+
+fn path(broker: &str, meant: &Meant, from: Option<u64>, limit: usize) -> String {
+    let given = [
+        ("broker", Some(broker.to_owned())),
+        ("trigger", meant.trigger.as_ref().map(ToString::to_string)),
+        ("id", meant.id.clone()),
+        ("from", from.map(|offset| offset.to_string())),
+        ("limit", Some(limit.to_string())),
+    ];
+    let given = given.into_iter().filter_map(|(name, value)| Some(format!("{name}={}", encoded(&value?))));
+    format!("/v1/parked?{}", given.collect::<Vec<_>>().join("&"))
 }
 
 async fn show(arguments: &ShowArguments, terminal: &Terminal) -> Result<(), Failure> {
     let ParkedName { broker, offset } = &arguments.event;
     let path = format!("/v1/parked/{}/{}/{offset}", encoded(&broker.namespace), encoded(&broker.name));
-    let view: ParkedEventView = Remote::new(&arguments.remote)?.get(&path).await?;
+    let view: ParkedView = Remote::new(&arguments.remote)?.get(&path).await?;
     match arguments.output {
-        OutputFormat::Json => terminal.print(json_of(&view)),
+        OutputFormat::Json => terminal.print(json_line(&view)),
         OutputFormat::Text => terminal.print(text(view)?),
     }
 }
@@ -195,41 +223,63 @@ async fn redrive(arguments: &RedriveArguments, terminal: &Terminal) -> Result<()
     }
 }
 
-fn json_of(view: &impl serde::Serialize) -> String {
-    let json = serde_json::to_string_pretty(view).expect("texts and numbers are JSON");
-    format!("{json}\n")
+fn json_line(view: &ParkedView) -> String {
+    format!("{}\n", serde_json::to_string(view).expect("texts and numbers are JSON"))
 }
 
-fn name_of(view: &ParkedView) -> String {
-    format!("{}/{}", view.broker, view.offset)
+/// What the list shows of an event.
+struct Row {
+    name: String,
+    parked_at: String,
+    trigger: String,
+    glance: Glance,
+    reason: String,
 }
 
-fn table(events: &[ParkedView]) -> String {
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Glance {
+    id: String,
+    #[serde(rename = "type")]
+    event_type: String,
+}
+
+impl Row {
+    fn of(view: &ParkedView) -> Self {
+        let ParkedView { id, trigger, parked_at, reason, event, .. } = view;
+        // An event without these would not have been accepted.
+        let glance = serde_json::from_str(event.get()).unwrap_or_default();
+        let (name, parked_at) = (id.clone(), parked_at.clone());
+        Self { name, parked_at, trigger: trigger.clone(), glance, reason: reason.clone() }
+    }
+}
+
+fn table(rows: Vec<Row>) -> String {
     let mut table = Table::new(&["EVENT", "PARKED", "TRIGGER", "TYPE", "ID", "REASON"]);
-    for view in events {
+    for row in rows {
         table.row([
-            Cell::text(name_of(view)),
-            Cell::styled(DIM, &view.parked_at),
-            Cell::text(&view.trigger),
-            Cell::text(&view.event_type),
-            Cell::text(&view.id),
-            Cell::styled(BAD, &view.reason),
+            Cell::text(row.name),
+            Cell::styled(DIM, row.parked_at),
+            Cell::text(row.trigger),
+            Cell::text(row.glance.event_type),
+            Cell::text(row.glance.id),
+            Cell::styled(BAD, row.reason),
         ]);
     }
     table.text()
 }
 
-fn text(view: ParkedEventView) -> Result<String, Failure> {
-    let ParkedEventView { place, event } = view;
-    let event = json::parse(&Bytes::from(String::from(Box::<str>::from(event))))
+fn text(view: ParkedView) -> Result<String, Failure> {
+    let event = json::parse(&Bytes::from(String::from(Box::<str>::from(view.event))))
         .map_err(|error| Failure::of("could not read the event", &error))?;
+    let answer = event.attribute("knativeerrordata").map(shown::answer).unwrap_or_default();
     Ok(format!(
-        "{} parked {} for {}\n  {}\n  {}\n{}",
-        styled(BOLD, name_of(&place)),
-        place.parked_at,
-        styled(BOLD, &place.trigger),
-        styled(BAD, &place.reason),
-        styled(DIM, format_args!("accepted as {}/{}", place.partition, place.original_offset)),
+        "{} parked {} for {}\n  {}\n{answer}  {}\n{}",
+        styled(BOLD, view.id),
+        view.parked_at,
+        styled(BOLD, view.trigger),
+        styled(BAD, view.reason),
+        styled(DIM, format_args!("accepted as {}/{}", view.partition, view.offset)),
         shown::event(&event)
     ))
 }

@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use jiff::Zoned;
 use jiff::tz::TimeZone;
@@ -37,6 +39,16 @@ fn line(text: &mut String, name: &str, width: usize, value: &str) {
     let shown: String = value.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
     let name = styled(NAME, format_args!("{name:width$}"));
     writeln!(text, "  {name}  {shown}").expect("a String takes every text");
+}
+
+/// What a subscriber answered, which events carry in base64 (DLS-06); indented, and nothing when it is not that.
+pub(crate) fn answer(base64: &str) -> String {
+    let Ok(bytes) = STANDARD.decode(base64) else { return String::new() };
+    let mut text = String::new();
+    for part in data(&bytes.into()).lines() {
+        writeln!(text, "    {part}").expect("a String takes every text");
+    }
+    text
 }
 
 /// The event in the JSON format.

@@ -37,7 +37,7 @@ use received::Received;
 #[command(after_help = EXAMPLES)]
 pub(crate) struct SinkArguments {
     /// Where to listen
-    #[arg(long, value_name = "ADDR", env = "TRIGON_SINK_LISTEN", default_value = "127.0.0.1:8082", value_parser = values::listen_address)]
+    #[arg(long, value_name = "ADDR", env = "TRIGON_SINK_LISTEN", default_value = "127.0.0.1:9000", value_parser = values::listen_address)]
     pub(crate) listen: SocketAddr,
     /// The HTTP status to answer with
     #[arg(long, env = "TRIGON_SINK_STATUS", default_value = "200", value_parser = values::status)]
@@ -65,7 +65,7 @@ pub(crate) struct SinkArguments {
 const EXAMPLES: &str = "\
 Examples:
   trigon sink
-  trigon sink --listen 127.0.0.1:9000 --output json | jq .event.type
+  trigon sink --listen 127.0.0.1:9001 --output json | jq .event.type
   trigon sink --fail-first 3                  watch an event come again after its retries
   trigon sink --status 500                    watch events go to the dead letter sink, or be parked
   trigon sink --reply-type order.confirmed    answer each event with another one
@@ -73,7 +73,7 @@ Examples:
 A Trigger sends its events here with:
   spec:
     subscriber:
-      uri: http://127.0.0.1:8082/";
+      uri: http://127.0.0.1:9000/";
 
 /// The largest body that is taken.
 const MAX_BODY: usize = 64 << 20;

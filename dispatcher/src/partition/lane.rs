@@ -219,6 +219,7 @@ impl Lane {
             trigger: Arc::clone(&self.trigger),
             stage,
             envelope: Arc::clone(&entry.envelope),
+            accepted: entry.accepted,
             number: entry.progress.attempts.saturating_add(1),
             failure: entry.failure.clone(),
         })
@@ -261,12 +262,8 @@ impl Lane {
                         Settled::Waiting(due)
                     }
                     Step::Advance(stage) => {
-                        entry.failure = Some(match entry.progress.stage {
-                            Stage::Subscriber => failure,
-                            Stage::DeadLetter | Stage::Park => {
-                                step::with_sink_failure(entry.failure.as_deref(), &failure)
-                            }
-                        });
+                        let before = entry.failure.as_deref();
+                        entry.failure = Some(step::given_up(entry.progress, before, &failure));
                         entry.progress = Progress { stage, attempts: 0, status: entry.progress.status };
                         entry.state = State::Ready;
                         self.ready.insert(offset);

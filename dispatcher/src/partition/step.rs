@@ -63,10 +63,19 @@ fn after_subscriber(policy: &DeliveryPolicy) -> Stage {
     }
 }
 
-/// The subscriber's failure is what a parked event carries; the sink's is added in words.
-pub(super) fn with_sink_failure(first: Option<&Failure>, sink: &Failure) -> Arc<Failure> {
-    let Some(first) = first else { return Arc::new(sink.clone()) };
-    let reason = format!("{}; then the dead letter sink: {}", first.reason, sink.reason);
+/// The failure that the next stage gets: the subscriber's, in words with how often it was tried, and with the
+/// dead letter sink's added.
+pub(super) fn given_up(progress: Progress, before: Option<&Failure>, last: &Failure) -> Arc<Failure> {
+    let times = match progress.attempts {
+        1 => "1 attempt".to_owned(),
+        attempts => format!("{attempts} attempts"),
+    };
+    let (reason, first) = match (progress.stage, before) {
+        (Stage::Subscriber, _) | (_, None) => (format!("{} ({times})", last.reason), last),
+        (Stage::DeadLetter | Stage::Park, Some(first)) => {
+            (format!("{}; then the dead letter sink: {} ({times})", first.reason, last.reason), first)
+        }
+    };
     Arc::new(Failure { reason, ..first.clone() })
 }
 
@@ -134,6 +143,19 @@ mod tests {
         assert_eq!(after(Stage::DeadLetter, 1, &useful), Step::Wait(Duration::from_secs(1)));
         assert_eq!(after(Stage::DeadLetter, 2, &useful), Step::Advance(Stage::Park));
         assert_eq!(after(Stage::DeadLetter, 1, &useless), Step::Advance(Stage::Park));
+    }
+
+    #[test]
+    fn a_parked_event_says_who_refused_it_and_how_often() {
+        let subscriber = given_up(progress(Stage::Subscriber, 4), None, &failure(Retry::Useful));
+        assert_eq!(subscriber.reason, "answered 500 (4 attempts)");
+        let gone = Failure { status: Some(410), reason: "answered 410".into(), ..failure(Retry::Useless) };
+        let both = given_up(progress(Stage::DeadLetter, 1), Some(&subscriber), &gone);
+        assert_eq!(
+            both.reason,
+            "answered 500 (4 attempts); then the dead letter sink: answered 410 (1 attempt)"
+        );
+        assert_eq!(both.status, subscriber.status);
     }
 
     #[test]

@@ -226,7 +226,7 @@ mod tests {
             trigger: "default/orders".to_owned(),
             broker: "default/shop".to_owned(),
             filter: "type is \"<b>\"".to_owned(),
-            subscriber: "http://127.0.0.1:8082/".to_owned(),
+            subscriber: "http://127.0.0.1:9000/".to_owned(),
             state: "behind".to_owned(),
             lag: 1_000_000,
             waiting: 2,

@@ -16,9 +16,11 @@ use serde::{Deserialize, Serialize};
 use tokio::time::sleep;
 use trigon_core::name::{BrokerId, Offset, TriggerId};
 use trigon_core::routing::Broker;
-use trigon_dispatcher::parked::{Direction, PAGE_MAX, Parked, ParkedError, ParkedEvent, Redriven, Selection};
+use trigon_dispatcher::parked::{
+    Direction, PAGE_MAX, Page, Parked, ParkedError, ParkedEvent, Redriven, Selection,
+};
 
-use super::view::{ParkedEventView, ParkedPage, ParkedView, RedriveLine};
+use super::view::{ParkedPage, ParkedView, RedriveLine};
 use super::{Admin, Refused};
 use crate::failure::Chain;
 use crate::shown;
@@ -74,10 +76,13 @@ pub(crate) struct RedriveOrder {
     pub(crate) rate: Option<f64>,
 }
 
+/// A page holds at most so many bytes of events, or one event.
+const PAGE_BYTES: usize = 16 << 20;
+
 /// How many events a list has when it is not said.
 const DEFAULT_LIMIT: usize = 100;
 
-/// Lists parked events that have not been sent again, those parked last first.
+/// Lists parked events that have not been sent again, Broker by Broker, those parked last first.
 pub(super) async fn list(
     State(admin): State<Admin>,
     Query(question): Query<ParkedQuestion>,
@@ -91,28 +96,39 @@ pub(super) async fn list(
     let mut all = ParkedPage::default();
     for broker in &brokers {
         let (parked, from) = (admin.dispatcher.parked(), question.from.map(Offset));
-        let page = parked.list(broker, &selection, Direction::NewestFirst, from, limit).await?;
+        let mut page = parked.list(broker, &selection, Direction::NewestFirst, from, limit).await?;
+        cut(&mut page);
         all.events.extend(page.events.iter().map(|event| ParkedView::of(&broker.id, event)));
         all.next = page.next.map(|offset| offset.0).filter(|_| question.broker.is_some());
     }
-    all.events.sort_by(|a, b| b.parked_at.cmp(&a.parked_at));
-    all.events.truncate(limit);
     Ok(Json(all))
+}
+
+/// Ends a page where it gets too large; the next one goes on from there.
+fn cut(page: &mut Page) {
+    let mut bytes = 0;
+    let fits = page.events.iter().take_while(|event| {
+        let is_first = bytes == 0;
+        bytes += event.envelope.event.size().max(1);
+        is_first || bytes <= PAGE_BYTES
+    });
+    let fits = fits.count();
+    if fits < page.events.len() {
+        page.events.truncate(fits);
+        page.next = page.events.last().map(|event| event.offset);
+    }
 }
 
 /// Shows one parked event as a whole.
 pub(super) async fn show(
     State(admin): State<Admin>,
     Path((namespace, name, offset)): Path<(String, String, u64)>,
-) -> Result<Json<ParkedEventView>, Refused> {
+) -> Result<Json<ParkedView>, Refused> {
     let id = BrokerId::new(namespace, name);
     let broker = admin.broker_named(&id)?;
     let event = admin.dispatcher.parked().show(&broker, Offset(offset)).await?;
     let event = event.ok_or_else(|| Refused::Absent(format!("there is no parked event {id}/{offset}")))?;
-    Ok(Json(ParkedEventView {
-        place: ParkedView::of(&id, &event),
-        event: shown::event_json(&event.envelope.event),
-    }))
+    Ok(Json(ParkedView::of(&id, &event)))
 }
 
 /// Sends parked events again, and answers with empty lines until a [`RedriveLine`] ends it.
@@ -204,18 +220,15 @@ impl From<ParkedError> for Refused {
 
 impl ParkedView {
     fn of(broker: &BrokerId, parked: &ParkedEvent) -> Self {
-        let event = &parked.envelope.event;
         Self {
+            id: format!("{broker}/{}", parked.offset),
             broker: broker.to_string(),
-            offset: parked.offset.0,
             trigger: parked.trigger.to_string(),
             partition: parked.original.partition.0,
-            original_offset: parked.original.offset.0,
+            offset: parked.original.offset.0,
             parked_at: shown::rfc3339(parked.parked_at),
             reason: parked.reason.clone(),
-            id: event.id().to_owned(),
-            source: event.source().to_owned(),
-            event_type: event.event_type().to_owned(),
+            event: shown::event_json(&parked.envelope.event),
         }
     }
 }

@@ -8,7 +8,7 @@ use trigon_core::delivery::Order;
 use trigon_core::name::{BrokerId, TopicPartition};
 use trigon_core::routing::{Broker, Trigger, TriggerState};
 use trigon_crds::Problem;
-use trigon_dispatcher::status::{Phase, Status, TriggerStatus};
+use trigon_dispatcher::status::{Phase, Status, TriggerPartition, TriggerStatus};
 use trigon_eventlog::LogError;
 
 use super::Admin;
@@ -155,37 +155,23 @@ pub(crate) struct ParkedPage {
     pub(crate) next: Option<u64>,
 }
 
-/// A parked event without its data.
+/// A parked event.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ParkedView {
-    /// `namespace/name`
+    /// What it is asked for by: `namespace/broker/offset`, the offset being that among the parked events.
+    pub(crate) id: String,
+    /// The `namespace/name` of its Broker.
     pub(crate) broker: String,
-    /// Its place among the Broker's parked events.
-    pub(crate) offset: u64,
-    /// Whose event it is.
+    /// The `namespace/name` of the Trigger that it was parked for.
     pub(crate) trigger: String,
     /// The partition in which it was accepted.
     pub(crate) partition: u32,
     /// Its offset there.
-    pub(crate) original_offset: u64,
+    pub(crate) offset: u64,
     /// When it was parked.
     pub(crate) parked_at: String,
     /// Why it could not be delivered.
     pub(crate) reason: String,
-    /// Its `id`.
-    pub(crate) id: String,
-    /// Its `source`.
-    pub(crate) source: String,
-    /// Its `type`.
-    #[serde(rename = "type")]
-    pub(crate) event_type: String,
-}
-
-/// A parked event as a whole.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct ParkedEventView {
-    /// Where it is and why.
-    pub(crate) place: ParkedView,
     /// It, in the JSON format, with the attributes that say why it failed.
     pub(crate) event: Box<RawValue>,
 }
@@ -236,11 +222,30 @@ impl Admin {
     }
 
     /// All Triggers of the table in force.
-    pub(super) fn triggers(&self) -> Vec<TriggerView> {
+    ///
+    /// # Errors
+    /// When the log cannot be read.
+    pub(super) async fn triggers(&self) -> Result<Vec<TriggerView>, LogError> {
         let table = self.table.load_full();
         let status = self.dispatcher.status();
-        let triggers = table.brokers.values().flat_map(|broker| &broker.triggers);
-        triggers.map(|trigger| TriggerView::of(trigger, &status)).collect()
+        let mut views = Vec::new();
+        for broker in table.brokers.values() {
+            // Asked for after the status, so that a lag of 0 means that nothing accepted before is unfinished.
+            let ends = self.ends(broker).await?;
+            views.extend(broker.triggers.iter().map(|trigger| TriggerView::of(trigger, &status, &ends)));
+        }
+        Ok(views)
+    }
+
+    /// The offset of the next event in each partition of a Broker.
+    async fn ends(&self, broker: &Broker) -> Result<Vec<u64>, LogError> {
+        let description = self.log.describe_topic(&broker.topic).await?;
+        let partitions = description.map(|topic| topic.partitions_of(&broker.topic)).unwrap_or_default();
+        let mut ends = Vec::with_capacity(partitions.len());
+        for at in &partitions {
+            ends.push(self.log.extent(at).await?.end.0);
+        }
+        Ok(ends)
     }
 
     /// The routes in force.
@@ -255,7 +260,7 @@ pub(crate) fn broker_url(ingress: &str, broker: &BrokerId) -> String {
 }
 
 impl TriggerView {
-    fn of(trigger: &Trigger, status: &Status) -> Self {
+    fn of(trigger: &Trigger, status: &Status, ends: &[u64]) -> Self {
         let mut view = Self {
             trigger: trigger.id.to_string(),
             broker: trigger.broker.to_string(),
@@ -273,7 +278,7 @@ impl TriggerView {
         };
         if let Some(standing) = status.trigger(&trigger.id) {
             view.state = state(trigger, standing).to_owned();
-            view.take(standing);
+            view.take(standing, ends);
         }
         let broker = status.brokers.iter().find(|broker| broker.broker == view.broker);
         view.waiting =
@@ -281,9 +286,8 @@ impl TriggerView {
         view
     }
 
-    fn take(&mut self, standing: &TriggerStatus) {
+    fn take(&mut self, standing: &TriggerStatus, ends: &[u64]) {
         let total = &standing.total;
-        self.lag = total.lag;
         self.queued = wide(total.queued);
         self.in_flight = wide(total.in_flight);
         self.retrying = wide(total.retrying);
@@ -293,13 +297,16 @@ impl TriggerView {
         self.dead_lettered = total.dead_lettered;
         self.parked = total.parked;
         self.failures = total.failures;
-        let cursor = |at: &trigon_dispatcher::status::TriggerPartition| CursorView {
-            partition: at.partition,
-            watermark: at.watermark,
-            position: at.position,
-            end: at.end,
-        };
-        self.cursors = standing.partitions.iter().map(cursor).collect();
+        self.cursors = standing.partitions.iter().map(|at| CursorView::of(at, ends)).collect();
+        self.lag = self.cursors.iter().map(|cursor| cursor.end.saturating_sub(cursor.watermark)).sum();
+    }
+}
+
+impl CursorView {
+    fn of(at: &TriggerPartition, ends: &[u64]) -> Self {
+        let end = usize::try_from(at.partition).ok().and_then(|partition| ends.get(partition));
+        let end = end.copied().unwrap_or_default().max(at.end);
+        Self { partition: at.partition, watermark: at.watermark, position: at.position, end }
     }
 }
 

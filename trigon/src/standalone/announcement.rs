@@ -128,14 +128,14 @@ metadata: {name: orders}
 spec:
   broker: shop
   filter: {attributes: {type: order.created}}
-  subscriber: {uri: 'http://127.0.0.1:8082/'}
+  subscriber: {uri: 'http://127.0.0.1:9000/'}
   delivery: {retry: 2}
 ",
             ),
         );
         for part in [
             "broker default/shop  http://127.0.0.1:8080/default/shop\n",
-            "  trigger default/orders\n    when type is \"order.created\"\n    to   http://127.0.0.1:8082/\n",
+            "  trigger default/orders\n    when type is \"order.created\"\n    to   http://127.0.0.1:9000/\n",
             "    else parked, after 2 retries\n",
             "routes ./trigon.d, reloaded when it changes\n",
             "admin  http://127.0.0.1:9999/\n",

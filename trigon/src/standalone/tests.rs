@@ -284,6 +284,13 @@ async fn what_nobody_takes_is_parked_and_sent_again_on_demand() {
     for part in ["for default/orders", "id ", "p1", "knativeerrordest", "    {}"] {
         assert!(shown.contains(part), "{part} in {shown}");
     }
+    let json = running.parked("list --output json").await.unwrap();
+    let ids: Vec<Value> = json
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["event"]["id"].clone())
+        .collect();
+    assert!(ids.len() == 2 && ids.contains(&"p1".into()) && ids.contains(&"p2".into()), "{ids:?}");
+    assert_eq!(running.parked("list --output json --limit 1").await.unwrap().lines().count(), 1);
     let refused = running.parked("redrive").await.unwrap_err();
     assert!(matches!(&refused, Failure::Usage(message) if message.contains("--all")), "{refused:?}");
 
