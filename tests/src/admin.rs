@@ -117,7 +117,7 @@ impl Admin {
         loop {
             let page = self.json(&format!("/v1/parked?broker=default/{broker}&limit=1000{from}")).await?;
             let events = page["events"].as_array().ok_or_else(|| format!("{page} has no events"))?;
-            ids.extend(events.iter().filter_map(|event| Some(event["id"].as_str()?.to_owned())));
+            ids.extend(events.iter().filter_map(|event| Some(event["event"]["id"].as_str()?.to_owned())));
             match page["next"].as_u64() {
                 Some(next) => from = format!("&from={next}"),
                 None => return Ok(ids),
