@@ -181,10 +181,14 @@ async fn parked_events_are_listed_shown_and_sent_again() {
         assert!(listed.contains(wanted), "{wanted} is not in:\n{listed}");
     }
     let json = trigon.tool(&["parked", "list", "--output", "json"]).await.success();
-    let parked: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let [parked] = &json.lines().collect::<Vec<_>>()[..] else { panic!("one is parked: {json}") };
+    let parked: Value = serde_json::from_str(parked).unwrap();
+    assert_eq!(parked["event"]["data"]["n"], 1);
     let at = parked["id"].as_str().unwrap().to_owned();
     let shown = trigon.tool(&["parked", "show", &at]).await.success();
-    assert!(shown.contains("bad-order") && shown.contains("no such order"), "{shown}");
+    for wanted in ["bad-order", "400", "knativeerrordest", "\"n\": 1"] {
+        assert!(shown.contains(wanted), "{wanted} is not in:\n{shown}");
+    }
     subscriber.on("/t", |_| Reply::status(200));
     trigon.tool(&["parked", "redrive", &at]).await.success();
     subscriber.takes("/t", 1).await;
