@@ -591,7 +591,7 @@ impl Partition {
         }
         let scan = self.scans.get_mut(&id).expect("nothing above closes scans");
         scan.position = to.max(from);
-        self.forget_missing(id, to);
+        self.forget_missing(id, from, to);
         if let Some((other, _)) = other {
             for lane in std::mem::take(&mut self.scans.get_mut(&id).expect("as above").lanes) {
                 self.lanes.get_mut(&lane).expect("only lanes sit").seat = Seat::Scan(other);
@@ -616,6 +616,10 @@ impl Partition {
 
     /// Counts what retention took away between `from` and `start`.
     fn overtake(&mut self, id: ScanId, from: Offset, start: Offset) {
+        // Nearly always: otherwise every event at the tail would cost a look at every lane.
+        if start <= from {
+            return;
+        }
         for lane in self.scans[&id].lanes.clone() {
             let lane = self.lanes.get_mut(&lane).expect("only lanes sit");
             let first = lane.position.max(from);
@@ -629,10 +633,13 @@ impl Partition {
     }
 
     /// Recovered events that the scan has passed without seeing them are not in the log any more.
-    fn forget_missing(&mut self, scan: ScanId, below: Offset) {
+    fn forget_missing(&mut self, scan: ScanId, from: Offset, to: Offset) {
+        if to <= from {
+            return;
+        }
         let missing: Vec<(Offset, LaneId)> = self
             .recovering
-            .range(..(below, LaneId(0)))
+            .range((from, LaneId(0))..(to, LaneId(0)))
             .filter(|(_, id)| self.lanes[id].seat == Seat::Scan(scan))
             .copied()
             .collect();
