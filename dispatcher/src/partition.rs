@@ -438,6 +438,8 @@ impl Partition {
         lane.tenure = Tenure::Staying;
         if !Arc::ptr_eq(&lane.trigger, trigger) && lane.trigger != *trigger {
             lane.edit(Arc::clone(trigger));
+            // What waits in the outlet of a dead subscriber must not wait there when the edit names another.
+            self.actions.push_back(Action::Withdraw { lane: id });
         }
         if lane.may_send() {
             self.start_attempts(id);

@@ -233,8 +233,7 @@ impl Lane {
         self.in_flight -= 1;
         match outcome {
             Outcome::Withdrawn => {
-                entry.state = State::Ready;
-                self.ready.insert(offset);
+                self.let_go(offset);
                 Settled::Ready
             }
             Outcome::Done => {
@@ -265,8 +264,7 @@ impl Lane {
                         let before = entry.failure.as_deref();
                         entry.failure = Some(step::given_up(entry.progress, before, &failure));
                         entry.progress = Progress { stage, attempts: 0, status: entry.progress.status };
-                        entry.state = State::Ready;
-                        self.ready.insert(offset);
+                        self.let_go(offset);
                         Settled::Ready
                     }
                 }
@@ -284,21 +282,29 @@ impl Lane {
             self.chains.remove(&key);
             return;
         };
-        let next_entry = self.entries.get_mut(&next).expect("a chained event is held");
-        if next_entry.state == State::Blocked {
-            next_entry.state = State::Ready;
-            self.ready.insert(next);
+        if self.entries.get(&next).expect("a chained event is held").state == State::Blocked {
+            self.let_go(next);
+        }
+    }
+
+    /// Makes an event ready, unless another of its chain is to go first: an edit of the order may have chained
+    /// several that were on their way.
+    fn let_go(&mut self, offset: Offset) {
+        let entry = self.entries.get_mut(&offset).expect("the caller has just seen it");
+        let chain = entry.key.as_ref().and_then(|key| self.chains.get(key));
+        if chain.is_none_or(|chain| chain.front() == Some(&offset)) {
+            entry.state = State::Ready;
+            self.ready.insert(offset);
+        } else {
+            entry.state = State::Blocked;
         }
     }
 
     /// Makes an event ready whose wait is over; a timer that is out of date does nothing.
     pub(super) fn wake(&mut self, due: Instant, offset: Offset) {
-        if let Some(entry) = self.entries.get_mut(&offset)
-            && entry.state == State::Waiting(due)
-        {
-            entry.state = State::Ready;
+        if self.entries.get(&offset).is_some_and(|entry| entry.state == State::Waiting(due)) {
             self.waiting -= 1;
-            self.ready.insert(offset);
+            self.let_go(offset);
         }
     }
 
