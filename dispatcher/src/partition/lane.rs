@@ -16,6 +16,9 @@ use super::step::{self, Step};
 use super::{LaneCounts, ScanId};
 use crate::attempt::{Attempt, AttemptId, LaneId, Outcome};
 
+/// What an event takes in memory in each lane that holds it, beside its bytes.
+pub(super) const EVENT_COST: usize = 256;
+
 /// Where a lane gets its records from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seat {
@@ -86,6 +89,8 @@ pub(super) struct Offer<'a> {
     pub(super) offset: Offset,
     pub(super) record: &'a Record,
     pub(super) envelope: &'a Arc<Envelope>,
+    /// What it takes in memory.
+    pub(super) size: usize,
 }
 
 /// What became of an attempt's outcome.
@@ -168,8 +173,7 @@ impl Lane {
     pub(super) fn accept(&mut self, offer: &Offer<'_>) {
         let progress = self.recovered.remove(&offer.offset).unwrap_or_default();
         let key = chain_key(self.trigger.order, offer.record.key.as_ref());
-        let size = offer.record.size();
-        self.bytes += size;
+        self.bytes += offer.size;
         self.counts.matched += 1;
         let state = self.enqueue(key.as_ref(), offer.offset);
         let entry = Entry {
@@ -177,7 +181,7 @@ impl Lane {
             record_key: offer.record.key.clone(),
             key,
             accepted: offer.record.timestamp,
-            size,
+            size: offer.size,
             progress,
             failure: None,
             state,
@@ -356,8 +360,14 @@ impl Lane {
             )
             .collect();
         unfinished.sort_unstable_by_key(|unfinished| unfinished.offset);
-        let watermark = unfinished.first().map_or(position, |first| first.offset);
-        Cursor { watermark, position, unfinished }
+        Cursor { watermark: self.watermark(position), position, unfinished }
+    }
+
+    /// Everything below is finished, when everything below `position` was looked at.
+    pub(super) fn watermark(&self, position: Offset) -> Offset {
+        let held = self.entries.keys().next().copied();
+        let recovered = self.recovered.keys().next().copied();
+        held.into_iter().chain(recovered).min().unwrap_or(position)
     }
 
     pub(super) fn queued(&self) -> usize {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 use trigon_core::binding::record::Envelope;
-use trigon_core::cursor::{Cursor, MAX_METADATA, Stage};
+use trigon_core::cursor::{Cursor, MAX_METADATA, Progress, Stage, Unfinished};
 use trigon_core::delivery::{
     Backoff, BackoffPolicy, DeliveryPolicy, Destination, Failure, Format, Order, Retry, RetryAfter,
 };
