@@ -100,8 +100,12 @@ impl TopicName {
 
 impl GroupName {
     /// The group of a Trigger's cursors: `trigon.<namespace>.<broker>.<trigger>`.
+    ///
+    /// A dot in the Broker's name becomes `_`, which no name of an object contains: otherwise the Trigger `b.c` of the
+    /// Broker `a` and the Trigger `c` of the Broker `a.b` would share a group, and deleting one would lose the other's
+    /// progress.
     pub fn of_trigger(broker: &BrokerId, trigger: &TriggerId) -> Self {
-        Self(log_name("trigon", &[&broker.namespace, &broker.name, &trigger.name]))
+        Self(log_name("trigon", &[&broker.namespace, &broker.name.replace('.', "_"), &trigger.name]))
     }
 
     /// The name as the log knows it.
@@ -201,6 +205,15 @@ mod tests {
         let b = TopicName::of_parked(&BrokerId::new("a", "b"));
         assert_ne!(a, b);
         assert_eq!(a.as_str(), "trigon.a.b.parked");
+    }
+
+    #[test]
+    fn names_of_groups_do_not_collide_where_names_of_brokers_and_triggers_have_dots() {
+        let group = |broker, trigger| {
+            GroupName::of_trigger(&BrokerId::new("ns", broker), &TriggerId::new("ns", trigger))
+        };
+        assert_ne!(group("a", "b.c"), group("a.b", "c"));
+        assert_eq!(group("a", "b.c").as_str(), "trigon.ns.a.b.c");
     }
 
     #[test]

@@ -103,7 +103,7 @@ impl Node {
 pub(crate) fn documents(text: &str) -> (Vec<Node>, Option<SyntaxError>) {
     let mut documents = Vec::new();
     if text.len() > MAX_FILE {
-        let message = format!("the file has {} bytes; split it into files of at most {MAX_FILE}", text.len());
+        let message = format!("the file is larger than {MAX_FILE} bytes; split it into files");
         return (documents, Some(SyntaxError { place: Place { line: 1, column: 1 }, message }));
     }
     let mut reader = Reader { parser: Parser::new_from_str(text), anchors: HashMap::new(), copied: 0 };

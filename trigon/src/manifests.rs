@@ -3,13 +3,13 @@
 //! A folder means the `.yaml`, `.yml` and `.json` files directly in it, in the order of their names. What starts
 //! with a dot is left out: editors and mounted ConfigMaps keep their own there.
 
-use std::fs::{self, Metadata};
-use std::io;
+use std::fs::{self, File, Metadata};
+use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use trigon_core::routing::RoutingTable;
-use trigon_crds::{Problem, uris_only};
+use trigon_crds::{MAX_FILE, Problem, uris_only};
 
 /// The endings of files that are read in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -102,7 +102,7 @@ impl Manifests {
         let mut manifests = Self::default();
         for path in all {
             let name = path.display().to_string();
-            let bytes = fs::read(&path).map_err(|source| Unreadable { path, source })?;
+            let bytes = read(&path).map_err(|source| Unreadable { path, source })?;
             match String::from_utf8(bytes) {
                 Ok(text) => manifests.texts.push((name, text)),
                 Err(error) => manifests.problems.push(Problem {
@@ -138,8 +138,22 @@ impl Manifests {
     }
 }
 
+/// Reads a file, up to one byte more than any manifest may have: enough to tell that it is too large.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    // Opening a pipe waits for a writer, and a device may never end.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is a pipe, a socket or a device, not a file; move it elsewhere"));
+    }
+    let most = u64::try_from(MAX_FILE).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::os::unix::net::UnixListener;
+
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
@@ -189,6 +203,27 @@ mod tests {
         assert!(prints.windows(2).all(|pair| pair[0] != pair[1]), "{prints:#?}");
         assert_eq!(prints.first(), prints.last());
         assert_eq!(Fingerprint::of(folder.path()).unwrap(), prints[0]);
+    }
+
+    #[test]
+    fn what_is_no_file_is_refused_unread() {
+        let folder = tempfile::tempdir().unwrap();
+        let _socket = UnixListener::bind(folder.path().join("a.yaml")).unwrap();
+        let error = Manifests::read(&[folder.path()]).unwrap_err().to_string();
+        assert!(
+            error.ends_with("/a.yaml: it is a pipe, a socket or a device, not a file; move it elsewhere"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn of_a_file_that_is_too_large_no_more_is_read_than_tells_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("a.yaml");
+        fs::File::create(&file).unwrap().set_len(64 * u64::try_from(MAX_FILE).unwrap()).unwrap();
+        assert_eq!(read(&file).unwrap().len(), MAX_FILE + 1);
+        let problems = Manifests::read(&[&file]).unwrap().table().unwrap_err();
+        assert!(problems[0].message.contains("split it into files"), "{problems:?}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! An event as people read it, and as it stands within JSON lines.
 
+use std::borrow::Cow;
 use std::fmt::Write;
 
 use base64::Engine as _;
@@ -16,6 +17,10 @@ use crate::terminal::{DIM, NAME, styled};
 
 /// Binary data is shown up to this many bytes.
 const MAX_BINARY: usize = 64;
+
+/// JSON that nests deeper is shown as it came: a line per bracket, each indented by all those around it, would take
+/// memory by the square of the depth.
+const MAX_DEPTH: usize = 32;
 
 /// The attributes, one per line, and the data below them, all indented.
 pub(crate) fn event(event: &Event) -> String {
@@ -80,12 +85,26 @@ fn data(bytes: &Bytes) -> String {
         return format!("{} {head}{more}", styled(DIM, format_args!("{} bytes:", bytes.len())));
     };
     // Through a map of its own a large number would lose digits, so only the layout is changed.
-    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
-        Ok(_) => laid_out(text),
-        Err(_) => {
-            text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '·' } else { c }).collect()
+    let is_json = serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok();
+    let text =
+        if is_json && depth(text) <= MAX_DEPTH { Cow::Owned(laid_out(text)) } else { Cow::Borrowed(text) };
+    // Strings in JSON may hold control characters too, those above U+007F as they are.
+    text.chars().map(|c| if c.is_control() && c != '\n' && c != '\t' { '·' } else { c }).collect()
+}
+
+/// How deep valid JSON nests.
+fn depth(json: &str) -> usize {
+    let mut in_string = Outside::default();
+    let (mut depth, mut deepest) = (0_usize, 0);
+    for character in json.chars().filter(|character| !in_string.enters(*character)) {
+        match character {
+            '{' | '[' => depth += 1,
+            '}' | ']' => depth = depth.saturating_sub(1),
+            _ => {}
         }
+        deepest = deepest.max(depth);
     }
+    deepest
 }
 
 /// Valid JSON with a line per member, its literals untouched.
@@ -205,6 +224,22 @@ mod tests {
         assert_eq!(plain(&data(&Bytes::from_static(b"a\nb\x1b[31m"))), "a\nb·[31m");
         assert_eq!(plain(&data(&Bytes::from_static(&[0xff, b'a']))), "2 bytes: \\xffa");
         assert!(plain(&data(&vec![0xff; 100].into())).ends_with('…'));
+    }
+
+    #[test]
+    fn data_cannot_move_the_cursor_from_within_a_json_string() {
+        assert_eq!(data(&Bytes::from("\"a\u{9b}2Jb\"")), "\"a·2Jb\"");
+    }
+
+    #[test]
+    fn json_that_nests_deep_is_shown_as_it_came() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(data(&nested(MAX_DEPTH).into()).contains('\n'));
+        for deep in [MAX_DEPTH + 1, 500_000] {
+            assert_eq!(data(&nested(deep).into()), nested(deep), "{deep}");
+        }
+        let brackets_in_a_string = format!("[\"{}\"]", "[".repeat(100));
+        assert!(data(&brackets_in_a_string.into()).contains('\n'));
     }
 
     #[test]
