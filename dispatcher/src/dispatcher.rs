@@ -159,6 +159,9 @@ impl Dispatcher {
             again: BTreeSet::new(),
             ensured: BTreeMap::new(),
             verified: HashSet::new(),
+            stood: BTreeMap::new(),
+            stranded: BTreeSet::new(),
+            retry: None,
             progress: Arc::new(Notify::new()),
             last_run: 0,
         };

@@ -12,7 +12,7 @@ use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, sleep};
-use trigon_core::name::{Offset, TopicPartition};
+use trigon_core::name::{GroupName, Offset, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, Trigger};
 use trigon_eventlog::{Batch, Commit, LogError, Scan, SharedLog};
 
@@ -88,6 +88,8 @@ pub(crate) struct Driver {
     pub(crate) wish: watch::Receiver<Wish>,
     /// The routing table that the machine has and whose actions have not all been taken.
     pub(crate) taken: Option<u64>,
+    /// Groups that stood in a topic of this name that is gone.
+    pub(crate) stood: Arc<HashSet<GroupName>>,
     /// Told whenever [`Seat::serves`] may have changed.
     pub(crate) progress: Arc<tokio::sync::Notify>,
 }
@@ -340,9 +342,10 @@ impl Driver {
             let some = work.loads.len().min(LOADS);
             let wanted: Vec<_> = work.loads.drain(..some).collect();
             let (log, at, wait) = (Arc::clone(&self.log), self.seat.at.clone(), work.load_trouble.wait());
+            let stood = Arc::clone(&self.stood);
             let load = async move {
                 pause(wait).await;
-                load(&log, &at, wanted).await
+                load(&log, &at, wanted, &stood).await
             };
             work.loading = Some(load.boxed());
         }

@@ -43,6 +43,12 @@ pub(super) struct Owner {
     pub(super) ensured: BTreeMap<TopicName, TopicSettings>,
     /// Groups whose Triggers have a place in every partition.
     pub(super) verified: HashSet<GroupName>,
+    /// For topics that were deleted while their Broker lived: the groups that stood there.
+    pub(super) stood: BTreeMap<TopicName, Arc<HashSet<GroupName>>>,
+    /// Partitions that are ours and were found gone: they are tried again until the log takes them away.
+    pub(super) stranded: BTreeSet<TopicPartition>,
+    /// When something that failed is tried again.
+    pub(super) retry: Option<TokioInstant>,
     pub(super) progress: Arc<Notify>,
     pub(super) last_run: u64,
 }
@@ -61,10 +67,7 @@ enum Woken {
 
 impl Owner {
     pub(super) async fn run(mut self) -> Result<(), DispatcherError> {
-        let mut retry = None;
-        if !self.ensure_topics().await {
-            retry = Some(TokioInstant::now() + RETRY_INTERVAL);
-        }
+        self.ensure_topics().await;
         let mut ownership = self.shared.log.own(self.topics()).await.map_err(DispatcherError::Ownership)?;
         let mut extents = interval(EXTENT_INTERVAL);
         extents.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -76,7 +79,7 @@ impl Owner {
                 Some(ended) = self.drivers.join_next_with_id() => Woken::Ended(ended),
                 change = ownership.changed() => Woken::Ownership(change),
                 Ok(()) = self.source.changed() => Woken::Routes,
-                () = until(retry) => Woken::Retry,
+                () = until(self.retry) => Woken::Retry,
                 verified = end_of(&mut verifying) => Woken::Verified(verified),
                 () = self.progress.notified() => Woken::Progress,
                 _ = extents.tick() => Woken::Extents,
@@ -93,8 +96,13 @@ impl Owner {
                 }
                 Woken::Routes | Woken::Retry => {
                     self.take_routes();
-                    retry = (!self.ensure_topics().await).then(|| TokioInstant::now() + RETRY_INTERVAL);
+                    self.retry = None;
+                    self.ensure_topics().await;
                     ownership.set_topics(self.topics());
+                    for at in std::mem::take(&mut self.stranded) {
+                        self.drive(at);
+                    }
+                    self.share_memory();
                     verifying = None;
                 }
                 Woken::Extents => self.look_up_extents().await,
@@ -104,14 +112,15 @@ impl Owner {
                     match verified {
                         Some(groups) => {
                             self.verified = groups;
+                            self.stood.clear();
                             let table = Arc::clone(&self.routes.borrow().table);
                             self.served.send_replace(Some(table));
                         }
-                        None => retry = Some(TokioInstant::now() + RETRY_INTERVAL / 10),
+                        None => self.try_again_in(RETRY_INTERVAL / 10),
                     }
                 }
             }
-            if verifying.is_none() && !self.is_served() && self.is_loaded() && retry.is_none() {
+            if verifying.is_none() && !self.is_served() && self.is_loaded() && self.retry.is_none() {
                 verifying = Some(self.verify().boxed());
             }
         }
@@ -125,8 +134,13 @@ impl Owner {
         }
     }
 
-    /// Creates what is missing; `false` when something could not be.
-    async fn ensure_topics(&mut self) -> bool {
+    fn try_again_in(&mut self, wait: Duration) {
+        let at = TokioInstant::now() + wait;
+        self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
+    }
+
+    /// Creates what is missing; what could not be is tried again.
+    async fn ensure_topics(&mut self) {
         let table = Arc::clone(&self.routes.borrow().table);
         let mut wanted = BTreeMap::new();
         for broker in table.brokers.values() {
@@ -135,7 +149,6 @@ impl Owner {
             wanted.insert(broker.topic.clone(), broker.topic_settings.clone());
         }
         self.ensured.retain(|topic, _| wanted.contains_key(topic));
-        let mut complete = true;
         for (topic, settings) in wanted {
             if self.ensured.get(&topic) == Some(&settings) {
                 continue;
@@ -146,11 +159,27 @@ impl Owner {
                 }
                 Err(error) => {
                     tracing::warn!(%topic, %error, "could not create the topic, it is tried again");
-                    complete = false;
+                    self.try_again_in(RETRY_INTERVAL);
                 }
             }
         }
-        complete
+    }
+
+    /// The topic may have been deleted, although its Broker lives: it is created again, and its Triggers go on at
+    /// the beginning of the new one.
+    fn doubt(&mut self, topic: &TopicName) {
+        if self.ensured.remove(topic).is_none() {
+            return;
+        }
+        let table = Arc::clone(&self.routes.borrow().table);
+        let brokers = table.brokers.values().filter(|broker| broker.topic == *topic);
+        let groups: HashSet<GroupName> = brokers
+            .flat_map(|broker| &broker.triggers)
+            .filter_map(|trigger| self.verified.take(&trigger.group))
+            .collect();
+        self.stood.insert(topic.clone(), Arc::new(groups));
+        self.served.send_replace(None);
+        self.try_again_in(RETRY_INTERVAL / 10);
     }
 
     /// The topics to own: those of Brokers whose topics exist.
@@ -166,6 +195,7 @@ impl Owner {
         match change {
             OwnershipChange::Assigned(partitions) => {
                 for at in partitions {
+                    self.stranded.remove(&at);
                     if self.driven.contains_key(&at) {
                         self.again.insert(at);
                     } else {
@@ -176,6 +206,7 @@ impl Owner {
             OwnershipChange::Revoked(partitions) => {
                 for at in partitions {
                     self.again.remove(&at);
+                    self.stranded.remove(&at);
                     if self.driven.contains_key(&at) {
                         self.wish(&at, End::Drain(now() + REVOKE_DEADLINE));
                     } else {
@@ -186,7 +217,9 @@ impl Owner {
             OwnershipChange::Lost(partitions) => {
                 for at in partitions {
                     self.again.remove(&at);
+                    self.stranded.remove(&at);
                     self.wish(&at, End::Abandon);
+                    self.doubt(&at.topic);
                 }
             }
         }
@@ -214,6 +247,7 @@ impl Owner {
             routes: self.routes.subscribe(),
             wish,
             taken: None,
+            stood: self.stood.get(&at.topic).cloned().unwrap_or_default(),
             progress: Arc::clone(&self.progress),
         };
         let task = self.drivers.spawn(driver.run());
@@ -253,6 +287,10 @@ impl Owner {
         }
         if self.again.remove(&at) {
             self.drive(at);
+        } else if (ended, wished) == (Ended::Gone, Some(End::Open)) {
+            self.doubt(&at.topic);
+            self.stranded.insert(at);
+            self.try_again_in(RETRY_INTERVAL);
         }
         self.share_memory();
     }

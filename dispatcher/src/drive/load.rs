@@ -1,10 +1,11 @@
 //! Where Triggers stand in a partition, and where one starts that never stood there.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::future::join_all;
 use trigon_core::cursor::Cursor;
-use trigon_core::name::TopicPartition;
+use trigon_core::name::{GroupName, TopicPartition};
 use trigon_core::routing::{StartFrom, Trigger};
 use trigon_eventlog::{Commit, Extent, LogError, SharedLog};
 
@@ -21,10 +22,14 @@ pub(super) struct LoadEnd {
 
 /// Finds out where Triggers stand. Where one starts that never stood here is committed before it is told, so that
 /// an event that is accepted later is never before its start.
+///
+/// A group that `stood` in a topic of this name stood in one that was deleted: it starts at the beginning of the new
+/// one, or what was accepted before the load would be lost to it.
 pub(super) async fn load(
     log: &SharedLog,
     at: &TopicPartition,
     wanted: Vec<(LaneId, Arc<Trigger>)>,
+    stood: &HashSet<GroupName>,
 ) -> LoadEnd {
     let extent = match log.extent(at).await {
         Ok(extent) => extent,
@@ -37,7 +42,13 @@ pub(super) async fn load(
         let result = match log.load(&trigger.group, std::slice::from_ref(at)).await {
             Ok(mut cursors) => match cursors.pop().flatten() {
                 Some(cursor) => Ok((cursor, IsNew::No)),
-                None => first(log, at, extent, trigger.start_from).await.map(|c| (c, IsNew::Yes)),
+                None => {
+                    let from = match stood.contains(&trigger.group) {
+                        true => StartFrom::Earliest,
+                        false => trigger.start_from,
+                    };
+                    first(log, at, extent, from).await.map(|cursor| (cursor, IsNew::Yes))
+                }
             },
             Err(error) => Err(error),
         };
