@@ -1,5 +1,7 @@
 //! Single courses of events that the random ones reach too seldom, or cannot tell from others.
 
+use trigon_core::binding::record::Audience;
+
 use super::*;
 
 fn plan(order: Order) -> Plan {
@@ -262,4 +264,48 @@ fn what_retention_takes_away_is_told() {
     assert_eq!(world.partition.status()[0].counts.overtaken, 3);
     assert_eq!(world.lost_to_retention.len(), 3);
     assert_eq!(world.offsets_in_flight(), [4, 5]);
+}
+
+/// What has started goes first in its chain, whatever came before it.
+#[test]
+fn an_edit_of_the_order_starts_nothing_beside_what_has_started() {
+    let mut world = world(
+        vec![Plan { concurrency: 1, edits: Edits::Order, ..plan(Order::Unordered) }],
+        Limits::default(),
+    );
+    world.accept(3, 0);
+    world.finish(0, Fate::Fail);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.offsets_in_flight(), [1], "0 is ready, and there is no room for it");
+    world.change(0, |trigger| (trigger.order, trigger.concurrency) = (Order::Partition, 10));
+    assert_eq!(world.offsets_in_flight(), [1]);
+    world.finish(0, Fate::Done);
+    assert_eq!(world.offsets_in_flight(), [0]);
+}
+
+#[test]
+fn an_event_for_one_trigger_goes_to_no_other() {
+    let mut world = world(vec![plan(Order::Unordered); 6], Limits::default());
+    let event = Envelope::decode(&record(0, Offset(0))).unwrap().event;
+    let only = Audience::Only(TriggerId::new("default", "t4"));
+    world.log.insert(Offset(0), Envelope { audience: only, ..Envelope::of(event) }.encode(Timestamp(0)));
+    world.log_end = Offset(1);
+    world.read_all();
+    let got: Vec<_> = world.in_flight.iter().map(|attempt| &attempt.trigger.id.name[..]).collect();
+    assert_eq!(got, ["t4"]);
+}
+
+/// A clean end leaves nothing to be read again, not even what matched nothing.
+#[test]
+fn a_drain_commits_every_lane_that_has_moved() {
+    let plans = vec![Plan { filter: Some("a"), ..plan(Order::Unordered) }];
+    let mut world = world(plans, Limits::default());
+    world.accept(3, 1);
+    world.give(Input::Drain);
+    assert_eq!(world.commits[0].2, Cursor::at(Offset(3)));
+    world.commit(0, false);
+    assert!(!world.drained, "its progress is not durable yet");
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    assert!(world.drained);
 }
