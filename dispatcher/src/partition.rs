@@ -238,14 +238,14 @@ impl Partition {
         lane.tenure = Tenure::Staying;
         if !Arc::ptr_eq(&lane.trigger, trigger) && lane.trigger != *trigger {
             lane.edit(Arc::clone(trigger));
-            // What waits in the outlet of a dead subscriber must not wait there when the edit names another.
+            // What waits in the outlet of a dead subscriber must not wait there when the edit names another; and
+            // what a Trigger has queued that is paused is not sent.
             self.actions.push_back(Action::Withdraw { lane: id });
         }
         if lane.may_send() {
             self.start_attempts(id);
             self.stand_up(id);
         } else {
-            self.actions.push_back(Action::Withdraw { lane: id });
             self.leave_seat(id, None);
         }
     }
