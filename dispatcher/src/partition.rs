@@ -20,10 +20,12 @@ use trigon_core::record::Record;
 use trigon_core::routing::{Broker, Trigger, TriggerState};
 use trigon_eventlog::Batch;
 
-use self::lane::{Lane, Offer, Seat, Settled, Tenure};
+use self::lane::{EVENT_COST, Lane, Offer, Seat, Settled, Tenure};
+use self::standing::Standing;
 use crate::attempt::{Attempt, AttemptId, LaneId, Outcome};
 
 mod lane;
+mod standing;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -243,8 +245,9 @@ pub struct Partition {
     /// The lanes in the order of the Broker's Triggers, which is how the filter index names them.
     by_place: Vec<LaneId>,
     scans: BTreeMap<ScanId, Scan>,
-    /// Lanes that want a seat, by the offset where they want it.
-    standing: BTreeSet<(Offset, LaneId)>,
+    standing: Standing,
+    /// Lanes that held too much for a seat when they were last asked: their share may have grown since.
+    crowded: BTreeSet<LaneId>,
     /// The events that an earlier run left unfinished and that a seated lane has yet to be offered.
     recovering: BTreeSet<(Offset, LaneId)>,
     /// Waits for the next attempt. An entry whose event has moved on is ignored when it is due.
@@ -303,7 +306,8 @@ impl Partition {
             by_trigger: HashMap::new(),
             by_place: Vec::new(),
             scans: BTreeMap::new(),
-            standing: BTreeSet::new(),
+            standing: Standing::default(),
+            crowded: BTreeSet::new(),
             recovering: BTreeSet::new(),
             timers: BinaryHeap::new(),
             dirty: BTreeSet::new(),
@@ -333,7 +337,10 @@ impl Partition {
             Input::Read { scan, batch } => self.read(now, scan, &batch),
             Input::Finished { attempt, outcome, jitter } => self.finished(now, attempt, outcome, jitter),
             Input::Committed { lane, result } => self.committed(now, lane, result),
-            Input::Budget(bytes) => self.limits.budget = bytes,
+            Input::Budget(bytes) => {
+                self.limits.budget = bytes;
+                self.ask_crowded_lanes();
+            }
             Input::Drain => self.start_drain(),
         }
         self.seat_lanes();
@@ -358,6 +365,9 @@ impl Partition {
         }
         if self.commit_due.is_some_and(|due| due <= now) {
             self.commit_dirty_lanes(now);
+            // A lane that has become empty leaves more to the others, and is dirty: so this is not missed.
+            self.ask_crowded_lanes();
+            self.seat_lanes();
         }
         self.finish_drain();
     }
@@ -384,11 +394,11 @@ impl Partition {
     }
 
     fn lane_status(&self, lane: &Lane) -> LaneStatus {
-        let cursor = lane.cursor(self.position_of(lane));
+        let position = self.position_of(lane);
         LaneStatus {
             trigger: Arc::clone(&lane.trigger),
-            watermark: cursor.watermark,
-            position: cursor.position,
+            watermark: lane.watermark(position),
+            position,
             queued: lane.queued(),
             in_flight: lane.in_flight(),
             retrying: lane.retrying(),
@@ -438,6 +448,8 @@ impl Partition {
         lane.tenure = Tenure::Staying;
         if !Arc::ptr_eq(&lane.trigger, trigger) && lane.trigger != *trigger {
             lane.edit(Arc::clone(trigger));
+            // What waits in the outlet of a dead subscriber must not wait there when the edit names another.
+            self.actions.push_back(Action::Withdraw { lane: id });
         }
         if lane.may_send() {
             self.start_attempts(id);
@@ -471,7 +483,7 @@ impl Partition {
         if !lane.is_empty() {
             self.busy -= 1;
         }
-        self.standing.remove(&(lane.resume(), id));
+        self.standing.remove(id);
         self.by_trigger.remove(&lane.trigger.id);
         self.lanes.remove(&id);
         self.dirty.remove(&id);
@@ -501,18 +513,27 @@ impl Partition {
     fn stand_up(&mut self, id: LaneId) {
         let share = self.share();
         let lane = &self.lanes[&id];
-        if self.drain == Drain::No
-            && lane.seat == Seat::Aside
-            && lane.may_send()
-            && lane.is_hungry(self.limits.lane_events, share)
-        {
-            self.standing.insert((lane.resume(), id));
+        if self.drain != Drain::No || lane.seat != Seat::Aside || !lane.may_send() {
+            return;
+        }
+        if lane.is_hungry(self.limits.lane_events, share) {
+            self.standing.insert(id, lane.resume());
+        } else {
+            self.crowded.insert(id);
+        }
+    }
+
+    fn ask_crowded_lanes(&mut self) {
+        for id in std::mem::take(&mut self.crowded) {
+            if self.lanes.contains_key(&id) {
+                self.stand_up(id);
+            }
         }
     }
 
     fn take_seat(&mut self, id: LaneId, scan: ScanId) {
+        self.standing.remove(id);
         let lane = self.lanes.get_mut(&id).expect("only lanes stand");
-        self.standing.remove(&(lane.resume(), id));
         lane.seat = Seat::Scan(scan);
         self.recovering.extend(lane.recovered().map(|offset| (offset, id)));
         self.scans.get_mut(&scan).expect("the caller has seen the scan").lanes.insert(id);
@@ -522,8 +543,8 @@ impl Partition {
     fn leave_seat(&mut self, id: LaneId, at: Option<Offset>) {
         let lane = &self.lanes[&id];
         let position = at.map_or_else(|| self.position_of(lane), |at| at.max(lane.position));
-        let lane = self.lanes.get_mut(&id).expect("it was there a line above");
-        self.standing.remove(&(lane.resume(), id));
+        self.standing.remove(id);
+        let lane = self.lanes.get_mut(&id).expect("it was there two lines above");
         let Seat::Scan(scan) = lane.seat else { return };
         lane.seat = Seat::Aside;
         lane.position = position;
@@ -542,7 +563,7 @@ impl Partition {
             self.pick_up(scan, position, position.next());
         }
         while self.scans.len() < self.limits.scans
-            && let Some(&(position, _)) = self.standing.first()
+            && let Some(position) = self.standing.next()
         {
             let scan = ScanId(self.next_scan);
             self.next_scan += 1;
@@ -591,7 +612,7 @@ impl Partition {
         }
         let scan = self.scans.get_mut(&id).expect("nothing above closes scans");
         scan.position = to.max(from);
-        self.forget_missing(id, to);
+        self.forget_missing(id, from, to);
         if let Some((other, _)) = other {
             for lane in std::mem::take(&mut self.scans.get_mut(&id).expect("as above").lanes) {
                 self.lanes.get_mut(&lane).expect("only lanes sit").seat = Seat::Scan(other);
@@ -603,19 +624,17 @@ impl Partition {
 
     /// Seats the lanes that stand between two offsets on a scan that is about to pass there.
     fn pick_up(&mut self, scan: ScanId, from: Offset, to: Offset) {
-        let met: Vec<LaneId> = self
-            .standing
-            .range((from, LaneId(0))..)
-            .take_while(|(resume, _)| *resume < to)
-            .map(|(_, id)| *id)
-            .collect();
-        for id in met {
+        for id in self.standing.between(from, to) {
             self.take_seat(id, scan);
         }
     }
 
     /// Counts what retention took away between `from` and `start`.
     fn overtake(&mut self, id: ScanId, from: Offset, start: Offset) {
+        // Nearly always: otherwise every event at the tail would cost a look at every lane.
+        if start <= from {
+            return;
+        }
         for lane in self.scans[&id].lanes.clone() {
             let lane = self.lanes.get_mut(&lane).expect("only lanes sit");
             let first = lane.position.max(from);
@@ -629,10 +648,13 @@ impl Partition {
     }
 
     /// Recovered events that the scan has passed without seeing them are not in the log any more.
-    fn forget_missing(&mut self, scan: ScanId, below: Offset) {
+    fn forget_missing(&mut self, scan: ScanId, from: Offset, to: Offset) {
+        if to <= from {
+            return;
+        }
         let missing: Vec<(Offset, LaneId)> = self
             .recovering
-            .range(..(below, LaneId(0)))
+            .range((from, LaneId(0))..(to, LaneId(0)))
             .filter(|(_, id)| self.lanes[id].seat == Seat::Scan(scan))
             .copied()
             .collect();
@@ -655,7 +677,8 @@ impl Partition {
                 return;
             }
         };
-        let offer = Offer { offset, record, envelope: &envelope };
+        let size = record.size() + EVENT_COST;
+        let offer = Offer { offset, record, envelope: &envelope, size };
         let due = (offset, LaneId(0))..(offset.next(), LaneId(0));
         for (_, id) in self.recovering.range(due).copied().collect::<Vec<_>>() {
             self.hand_over(scan, id, &offer);
@@ -696,8 +719,9 @@ impl Partition {
         if lane.seat != Seat::Scan(scan) || !lane.wants(offer.offset) {
             return;
         }
-        if !lane.has_room(offer.record.size(), self.limits.lane_events, share) {
+        if !lane.has_room(offer.size, self.limits.lane_events, share) {
             self.leave_seat(id, Some(offer.offset));
+            self.crowded.insert(id);
             return;
         }
         if lane.is_empty() {
@@ -705,7 +729,6 @@ impl Partition {
         }
         lane.accept(offer);
         self.recovering.remove(&(offer.offset, id));
-        self.dirty.insert(id);
         self.start_attempts(id);
     }
 

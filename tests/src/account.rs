@@ -12,9 +12,6 @@ pub const UNCOMMITTED: Duration = Duration::from_millis(750);
 /// An answer that is on its way when the process dies is noted here only afterwards.
 const UNDER_WAY: Duration = Duration::from_millis(100);
 
-/// Requests in flight at once per Trigger and partition, and partitions of a Broker: the defaults.
-pub const IN_FLIGHT: usize = 100 * 4;
-
 /// The accepted events that were never taken.
 pub fn missing(accepted: &[String], taken: &Taken) -> Vec<String> {
     accepted.iter().filter(|id| !taken.times.contains_key(*id)).cloned().collect()
@@ -30,13 +27,13 @@ pub fn duplicates(taken: &Taken) -> usize {
     taken.at.len() - taken.times.len()
 }
 
-/// How many duplicates those kills excuse: for each, what may have been in flight, and what was taken since the
-/// last commit.
+/// How many duplicates those kills excuse: for each, what may have been in flight, which is the most that ever was,
+/// and what was taken since the last commit.
 pub fn excused(taken: &Taken, kills: &[Instant]) -> usize {
     let since_commit = |kill: &Instant| {
         taken.at.iter().filter(|at| **at + UNCOMMITTED >= *kill && **at <= *kill + UNDER_WAY).count()
     };
-    kills.iter().map(|kill| IN_FLIGHT + since_commit(kill)).sum()
+    kills.iter().map(|kill| taken.most_at_once + since_commit(kill)).sum()
 }
 
 /// Asserts that everything accepted was taken, and that duplicates stay within what the kills excuse.

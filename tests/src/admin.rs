@@ -107,6 +107,23 @@ impl Admin {
         let list = json.as_array().ok_or_else(|| format!("/v1/triggers has no list: {json}"))?;
         list.iter().map(|trigger| read(trigger).ok_or_else(|| format!("cannot read {trigger}"))).collect()
     }
+    /// The ids of all parked events of a Broker of the namespace `default`, page by page.
+    ///
+    /// # Errors
+    /// When there is no answer, or one that cannot be read.
+    pub async fn parked(&self, broker: &str) -> Result<Vec<String>, String> {
+        let mut ids = Vec::new();
+        let mut from = String::new();
+        loop {
+            let page = self.json(&format!("/v1/parked?broker=default/{broker}&limit=1000{from}")).await?;
+            let events = page["events"].as_array().ok_or_else(|| format!("{page} has no events"))?;
+            ids.extend(events.iter().filter_map(|event| Some(event["event"]["id"].as_str()?.to_owned())));
+            match page["next"].as_u64() {
+                Some(next) => from = format!("&from={next}"),
+                None => return Ok(ids),
+            }
+        }
+    }
 }
 
 fn read(trigger: &Value) -> Option<(String, TriggerStatus)> {

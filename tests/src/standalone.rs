@@ -123,8 +123,16 @@ impl Standalone {
     /// # Panics
     /// When it does not, or was stopped already.
     pub async fn drain(&mut self) -> (ExitStatus, Process) {
+        self.process().terminate();
+        self.ended().await
+    }
+
+    /// Waits until it has stopped, and does not ask it to: a second signal would make it abort.
+    ///
+    /// # Panics
+    /// When it does not, or was stopped already.
+    pub async fn ended(&mut self) -> (ExitStatus, Process) {
         let mut process = self.process.take().expect("the test has not stopped it");
-        process.terminate();
         (process.wait().await, process)
     }
 
@@ -190,9 +198,8 @@ fn addresses(lines: &[String]) -> Option<(String, String)> {
         let (_, rest) = line.split_once("http://")?;
         Some(rest.split(|c: char| c == '/' || c.is_whitespace()).next()?.to_owned())
     };
-    let is_admin = |line: &&String| line.to_lowercase().contains("admin");
-    let admin = lines.iter().filter(is_admin).find_map(|line| address(line))?;
-    let listen = lines.iter().filter(|line| !is_admin(line)).find_map(|line| address(line))?;
+    let of = |kind: &str| lines.iter().filter(|line| line.starts_with(kind)).find_map(|line| address(line));
+    let (listen, admin) = (of("broker")?, of("admin")?);
     Some((listen, admin))
 }
 

@@ -69,7 +69,6 @@ struct Path {
     attempts: HashMap<String, u32>,
     taken: Taken,
     answering: usize,
-    most_answering: usize,
     /// One permit per answer that may go out, while the path is held.
     gate: Arc<Semaphore>,
 }
@@ -81,6 +80,8 @@ pub struct Taken {
     pub times: HashMap<String, u32>,
     /// When each answer went out.
     pub at: Vec<Instant>,
+    /// The most requests that there were to answer at once.
+    pub most_at_once: usize,
 }
 
 impl Default for Path {
@@ -92,7 +93,6 @@ impl Default for Path {
             attempts: HashMap::new(),
             taken: Taken::default(),
             answering: 0,
-            most_answering: 0,
             gate: Arc::new(Semaphore::new(Semaphore::MAX_PERMITS)),
         }
     }
@@ -182,7 +182,7 @@ impl Subscriber {
 
     /// The most requests that a path had to answer at once.
     pub fn most_at_once(&self, path: &str) -> usize {
-        self.paths.lock().get(path).map_or(0, |path| path.most_answering)
+        self.paths.lock().get(path).map_or(0, |path| path.taken.most_at_once)
     }
 
     /// The requests of a path, the first [`KEPT`] of them.
@@ -298,7 +298,7 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
         let path = paths.entry(name.clone()).or_default();
         path.count += 1;
         path.answering += 1;
-        path.most_answering = path.most_answering.max(path.answering);
+        path.taken.most_at_once = path.taken.most_at_once.max(path.answering);
         let attempts = path.attempts.entry(id.clone()).or_default();
         *attempts += 1;
         received.order = path.count;

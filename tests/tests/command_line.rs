@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use serde_json::Value;
+use trigon_tests::binary::workspace;
 use trigon_tests::process::Process;
 use trigon_tests::subscriber::dead_address;
 use trigon_tests::{Deployment, Event, Reply, Standalone, Subscriber, broker, command, trigger, wait};
@@ -77,6 +78,43 @@ async fn an_event_that_is_sent_is_printed_by_the_sink_behind_its_trigger_and_no_
     assert!(printed.contains("order.created") && printed.contains("12.5"), "{printed}");
     assert!(!printed.contains("stock.changed"), "{printed}");
     assert_eq!(lines(&sink).len(), 2);
+}
+
+/// The README's first page: its routes, its flags, its two events.
+#[tokio::test]
+async fn the_quickstart_prints_the_event_that_its_trigger_wants_and_not_the_other() {
+    let sink = dead_address().to_string();
+    let trigon = Standalone::start_with(&[broker("default")], &["--sink", &sink]).await;
+    let generation = trigon.generation().await.unwrap();
+    let example = fs::read_to_string(workspace().join("examples/quickstart/routes.yaml")).unwrap();
+    assert!(example.contains("127.0.0.1:9000"), "the quickstart has another sink than the README: {example}");
+    trigon.write(trigon_tests::standalone::ROUTES, &example.replace("127.0.0.1:9000", &sink));
+    wait::until("the routes to be in force", async || match trigon.generation().await? {
+        now if now > generation => Ok(()),
+        now => Err(format!("generation {now}")),
+    })
+    .await;
+    let event = |id: &str, of_type: &str| Event::new(id).with("source", "/shop").with("type", of_type);
+    trigon.producer().accept(&event("2", "order.cancelled")).await;
+    trigon.producer().accept(&event("1", "order.created").data("application/json", r#"{"order": 1}"#)).await;
+    let output = trigon.process().output();
+    output.line("the event to be printed", |line| line.contains("order.created").then_some(())).await;
+    trigon.settled().await;
+    let printed = output.stdout();
+    assert!(!printed.iter().any(|line| line.contains("order.cancelled")), "{printed:#?}");
+}
+
+#[tokio::test]
+async fn every_example_passes_the_check() {
+    let mut checked = 0;
+    for entry in fs::read_dir(workspace().join("examples")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            command::trigon(&["check", &path.display().to_string()]).await.success();
+            checked += 1;
+        }
+    }
+    assert!(checked > 0, "there are no examples");
 }
 
 #[tokio::test]
@@ -181,10 +219,14 @@ async fn parked_events_are_listed_shown_and_sent_again() {
         assert!(listed.contains(wanted), "{wanted} is not in:\n{listed}");
     }
     let json = trigon.tool(&["parked", "list", "--output", "json"]).await.success();
-    let parked: Value = serde_json::from_str(json.lines().next().unwrap()).unwrap();
+    let [parked] = &json.lines().collect::<Vec<_>>()[..] else { panic!("one is parked: {json}") };
+    let parked: Value = serde_json::from_str(parked).unwrap();
+    assert_eq!(parked["event"]["data"]["n"], 1);
     let at = parked["id"].as_str().unwrap().to_owned();
     let shown = trigon.tool(&["parked", "show", &at]).await.success();
-    assert!(shown.contains("bad-order") && shown.contains("no such order"), "{shown}");
+    for wanted in ["bad-order", "400", "knativeerrordest", "\"n\": 1"] {
+        assert!(shown.contains(wanted), "{wanted} is not in:\n{shown}");
+    }
     subscriber.on("/t", |_| Reply::status(200));
     trigon.tool(&["parked", "redrive", &at]).await.success();
     subscriber.takes("/t", 1).await;
@@ -212,7 +254,7 @@ async fn sigterm_drains_exits_0_and_nothing_comes_twice_after_the_restart() {
     .await;
     assert_eq!(subscriber.taken_count("/t"), 0);
     subscriber.release("/t");
-    let (status, _) = trigon.drain().await;
+    let (status, _) = trigon.ended().await;
     assert!(status.success(), "{status}");
     trigon.restart().await;
     trigon.producer().accept(&Event::new("last")).await;

@@ -1,5 +1,6 @@
 //! `trigon sink`: a subscriber that prints what it gets and answers as it is told.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -94,6 +95,37 @@ pub(crate) async fn run(arguments: SinkArguments, terminal: &Terminal) -> Result
         ended = sink.serve(listener, shutdown.watch()) => ended,
         Some(failure) = failed.recv() => Err(failure),
         Err(error) = shutdown.follow_signals() => Err(Failure::of("could not wait for signals", &error)),
+    }
+}
+
+/// Serves a sink with the default answers beside something else, for as long as the future is polled.
+///
+/// # Errors
+/// When the address cannot be listened on, or nobody reads the output any more.
+pub(crate) async fn beside(address: SocketAddr, terminal: &Terminal) -> Result<Infallible, Failure> {
+    let (listener, _) = listen(address, "--sink").await?;
+    let (sink, mut failed) = Sink::new(SinkArguments::listening_on(address), terminal.clone())?;
+    tokio::select! {
+        ended = sink.serve(listener, Drain::never()) => {
+            ended?;
+            Err(Failure::Failed("the sink has ended by itself".to_owned()))
+        }
+        Some(failure) = failed.recv() => Err(failure),
+    }
+}
+
+impl SinkArguments {
+    fn listening_on(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            status: StatusCode::OK,
+            delay: Duration::ZERO,
+            fail_first: 0,
+            reply_type: None,
+            reply_source: String::new(),
+            reply_data: None,
+            output: OutputFormat::Text,
+        }
     }
 }
 

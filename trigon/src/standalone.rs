@@ -27,6 +27,7 @@ use crate::admin::{self, Admin};
 use crate::failure::{Chain, Failure};
 use crate::listen::listen;
 use crate::routes::{LOOK_INTERVAL, Routes, Source};
+use crate::sink;
 use crate::terminal::Terminal;
 
 mod announcement;
@@ -62,10 +63,19 @@ pub(crate) async fn run(arguments: StandaloneArguments, terminal: &Terminal) -> 
     let ingress = listen(arguments.listen, "--listen").await?;
     let admin = listen(arguments.admin, "--admin").await?;
 
+    let sink = async {
+        match arguments.sink {
+            Some(address) => sink::beside(address, terminal).await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::pin!(sink);
+
     let drain = shutdown.watch();
     let started = Standalone::start(settings, ingress, admin, drain.clone());
     let standalone = tokio::select! {
         started = started => started?,
+        Err(failure) = &mut sink => return Err(failure),
         // Nothing is served yet that would have to be drained.
         signal = shutdown.follow_signals() => return stopped_by(signal),
         () = drain.draining() => return Ok(()),
@@ -73,6 +83,7 @@ pub(crate) async fn run(arguments: StandaloneArguments, terminal: &Terminal) -> 
     terminal.print(standalone.announcement())?;
     tokio::select! {
         ended = standalone.run() => ended,
+        Err(failure) = &mut sink => Err(failure),
         signal = shutdown.follow_signals() => stopped_by(signal),
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{delivered, mebibytes, warm_up};
 use crate::figures::{Figures, number};
-use crate::load::Pace;
+use crate::load::{Pace, Sent};
 use crate::sink::{Answer, Sink};
 use crate::trigon::{Route, Trigon};
 use crate::{BenchError, Settings};
@@ -27,14 +27,13 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
     let mut figures = Figures::default();
     let rate = settings.rate.unwrap_or(RATE);
 
+    // Both logs get the same backlog first: what is compared is the neighbours, not an empty disk with a busy one.
+    let mut most = 0;
     let alone = {
         let trigon = Trigon::start(binary, &[route("healthy", &sink)], settings).await?;
-        let mut load = trigon.load(settings, start);
-        let (next, before) = warm_up(&load, &sink, rate).await?;
-        load.first = next;
-        sink.forget_latencies("/");
-        let sent = load.send_for(Pace::Open(rate), settings.duration()).await?;
-        delivered(&sink, before + sent.accepted).await?;
+        let filled = fill(&trigon, &sink, settings, start, &mut 0).await?;
+        let sent = measure(&trigon, &sink, settings, start, filled.next).await?;
+        figures.add_latencies("healthy alone: answer", &sent.latencies);
         figures.add_latencies("healthy alone: end to end", &sink.taken("/").latencies);
         figures.add("healthy alone: resident memory", mebibytes(trigon.usage()?.resident), "MiB");
         sink.taken("/").latencies.at(0.99)
@@ -43,32 +42,17 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
     let sink = Sink::start(start).await?;
     let routes = [route("healthy", &sink), route("dead", &bad), route("slow", &slow)];
     let trigon = Trigon::start(binary, &routes, settings).await?;
-    let mut load = trigon.load(settings, start);
-    load.bytes = LARGE;
-    let goal = settings.backlog * MIB / number_of(LARGE);
-    let sending = load.send(Pace::Saturating);
-    let mut most = 0;
-    while sending.accepted() < goal {
-        tokio::time::sleep(Duration::from_millis(50)).await;
-        most = most.max(trigon.usage()?.resident);
-    }
-    let backlog = sending.stop().await?;
-    delivered(&sink, backlog.accepted).await?;
-
-    let mut load = trigon.load(settings, start);
-    load.first = backlog.next;
-    (load.first, _) = warm_up(&load, &sink, rate).await?;
-    sink.forget_latencies("/");
-    let before = sink.total();
-    let sent = load.send_for(Pace::Open(rate), settings.duration()).await?;
-    delivered(&sink, before + sent.accepted).await?;
+    let filled = fill(&trigon, &sink, settings, start, &mut most).await?;
+    let sent = measure(&trigon, &sink, settings, start, filled.next).await?;
     most = most.max(trigon.usage()?.resident);
     let beside = sink.taken("/").latencies;
-    figures.add("backlog behind the dead one", mebibytes(backlog.accepted * number_of(LARGE)), "MiB");
+    figures.add("backlog behind the dead one", mebibytes(filled.accepted * number_of(LARGE)), "MiB");
+    figures.add_latencies("healthy beside dead and slow: answer", &sent.latencies);
     figures.add_latencies("healthy beside dead and slow: end to end", &beside);
     figures.add("healthy beside dead and slow, p99 against alone", beside.at(0.99) / alone, "×");
     figures.add("most resident memory", mebibytes(most), "MiB");
 
+    let mut load = trigon.load(settings, start);
     // The dead one comes back, while the tail goes on.
     load.first = sent.next;
     sink.forget_latencies("/");
@@ -100,6 +84,46 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
     figures.add("most resident memory, catch-up too", mebibytes(most), "MiB");
     figures.add("tail refused or broken during the catch-up", number(tail.refused + tail.broken), "events");
     Ok(figures)
+}
+
+/// Sends a backlog as fast as it is taken, which the healthy subscriber takes at once.
+async fn fill(
+    trigon: &Trigon,
+    sink: &Sink,
+    settings: &Settings,
+    start: Instant,
+    most: &mut u64,
+) -> Result<Sent, BenchError> {
+    let mut load = trigon.load(settings, start);
+    load.bytes = LARGE;
+    let goal = settings.backlog * MIB / number_of(LARGE);
+    let sending = load.send(Pace::Saturating);
+    while sending.accepted() < goal {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        *most = (*most).max(trigon.usage()?.resident);
+    }
+    let backlog = sending.stop().await?;
+    delivered(sink, backlog.accepted).await?;
+    Ok(backlog)
+}
+
+/// Sends at a rate, and leaves the latencies of exactly that in the sink.
+async fn measure(
+    trigon: &Trigon,
+    sink: &Sink,
+    settings: &Settings,
+    start: Instant,
+    first: u64,
+) -> Result<Sent, BenchError> {
+    let rate = settings.rate.unwrap_or(RATE);
+    let mut load = trigon.load(settings, start);
+    load.first = first;
+    (load.first, _) = warm_up(&load, sink, rate).await?;
+    sink.forget_latencies("/");
+    let before = sink.total();
+    let sent = load.send_for(Pace::Open(rate), settings.duration()).await?;
+    delivered(sink, before + sent.accepted).await?;
+    Ok(sent)
 }
 
 fn number_of(bytes: usize) -> u64 {

@@ -1,7 +1,7 @@
 //! Cost follows matches: the same load with more and more Triggers, of which one matches each event.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{Meter, delivered, warm_up, whole};
 use crate::figures::{Figures, number};
@@ -12,6 +12,8 @@ use crate::{BenchError, Settings};
 
 const COUNTS: [u64; 3] = [1, 100, 10_000];
 const RATE: u32 = 1_000;
+/// How long nothing is sent, to see what Triggers cost by being there.
+const IDLE: Duration = Duration::from_secs(5);
 
 pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, BenchError> {
     let mut figures = Figures::default();
@@ -25,6 +27,10 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
         let routes: Vec<Route> = (0..count).map(route).collect();
         let trigon = Trigon::start(binary, &routes, settings).await?;
         resident.push(number(trigon.usage()?.resident));
+        let meter = Meter::start(&trigon)?;
+        tokio::time::sleep(IDLE).await;
+        let idle = meter.cpu_micros(&trigon)? / IDLE.as_secs_f64() / 1e6;
+        figures.add(format!("{count} triggers without events: CPU"), idle * 100.0, "%");
         let mut load = trigon.load(settings, start);
         // One and the same Trigger matches every event, and then all of them in turn.
         for (name, types) in [("one matches all events", 1), ("all match in turn", count)] {

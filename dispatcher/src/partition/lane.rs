@@ -16,6 +16,9 @@ use super::step::{self, Step};
 use super::{LaneCounts, ScanId};
 use crate::attempt::{Attempt, AttemptId, LaneId, Outcome};
 
+/// What an event takes in memory in each lane that holds it, beside its bytes.
+pub(super) const EVENT_COST: usize = 256;
+
 /// Where a lane gets its records from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seat {
@@ -86,6 +89,8 @@ pub(super) struct Offer<'a> {
     pub(super) offset: Offset,
     pub(super) record: &'a Record,
     pub(super) envelope: &'a Arc<Envelope>,
+    /// What it takes in memory.
+    pub(super) size: usize,
 }
 
 /// What became of an attempt's outcome.
@@ -168,8 +173,7 @@ impl Lane {
     pub(super) fn accept(&mut self, offer: &Offer<'_>) {
         let progress = self.recovered.remove(&offer.offset).unwrap_or_default();
         let key = chain_key(self.trigger.order, offer.record.key.as_ref());
-        let size = offer.record.size();
-        self.bytes += size;
+        self.bytes += offer.size;
         self.counts.matched += 1;
         let state = self.enqueue(key.as_ref(), offer.offset);
         let entry = Entry {
@@ -177,7 +181,7 @@ impl Lane {
             record_key: offer.record.key.clone(),
             key,
             accepted: offer.record.timestamp,
-            size,
+            size: offer.size,
             progress,
             failure: None,
             state,
@@ -233,8 +237,7 @@ impl Lane {
         self.in_flight -= 1;
         match outcome {
             Outcome::Withdrawn => {
-                entry.state = State::Ready;
-                self.ready.insert(offset);
+                self.let_go(offset);
                 Settled::Ready
             }
             Outcome::Done => {
@@ -265,8 +268,7 @@ impl Lane {
                         let before = entry.failure.as_deref();
                         entry.failure = Some(step::given_up(entry.progress, before, &failure));
                         entry.progress = Progress { stage, attempts: 0, status: entry.progress.status };
-                        entry.state = State::Ready;
-                        self.ready.insert(offset);
+                        self.let_go(offset);
                         Settled::Ready
                     }
                 }
@@ -284,21 +286,29 @@ impl Lane {
             self.chains.remove(&key);
             return;
         };
-        let next_entry = self.entries.get_mut(&next).expect("a chained event is held");
-        if next_entry.state == State::Blocked {
-            next_entry.state = State::Ready;
-            self.ready.insert(next);
+        if self.entries.get(&next).expect("a chained event is held").state == State::Blocked {
+            self.let_go(next);
+        }
+    }
+
+    /// Makes an event ready, unless another of its chain is to go first: an edit of the order may have chained
+    /// several that were on their way.
+    fn let_go(&mut self, offset: Offset) {
+        let entry = self.entries.get_mut(&offset).expect("the caller has just seen it");
+        let chain = entry.key.as_ref().and_then(|key| self.chains.get(key));
+        if chain.is_none_or(|chain| chain.front() == Some(&offset)) {
+            entry.state = State::Ready;
+            self.ready.insert(offset);
+        } else {
+            entry.state = State::Blocked;
         }
     }
 
     /// Makes an event ready whose wait is over; a timer that is out of date does nothing.
     pub(super) fn wake(&mut self, due: Instant, offset: Offset) {
-        if let Some(entry) = self.entries.get_mut(&offset)
-            && entry.state == State::Waiting(due)
-        {
-            entry.state = State::Ready;
+        if self.entries.get(&offset).is_some_and(|entry| entry.state == State::Waiting(due)) {
             self.waiting -= 1;
-            self.ready.insert(offset);
+            self.let_go(offset);
         }
     }
 
@@ -350,8 +360,14 @@ impl Lane {
             )
             .collect();
         unfinished.sort_unstable_by_key(|unfinished| unfinished.offset);
-        let watermark = unfinished.first().map_or(position, |first| first.offset);
-        Cursor { watermark, position, unfinished }
+        Cursor { watermark: self.watermark(position), position, unfinished }
+    }
+
+    /// Everything below is finished, when everything below `position` was looked at.
+    pub(super) fn watermark(&self, position: Offset) -> Offset {
+        let held = self.entries.keys().next().copied();
+        let recovered = self.recovered.keys().next().copied();
+        held.into_iter().chain(recovered).min().unwrap_or(position)
     }
 
     pub(super) fn queued(&self) -> usize {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use proptest::prelude::*;
 use trigon_core::binding::record::Envelope;
-use trigon_core::cursor::{Cursor, MAX_METADATA, Stage};
+use trigon_core::cursor::{Cursor, MAX_METADATA, Progress, Stage, Unfinished};
 use trigon_core::delivery::{
     Backoff, BackoffPolicy, DeliveryPolicy, Destination, Failure, Format, Order, Retry, RetryAfter,
 };
@@ -23,6 +23,8 @@ use trigon_core::routing::{Broker, StartFrom, TopicSettings, Trigger, TriggerSta
 use trigon_eventlog::Batch;
 
 use super::*;
+
+mod scenarios;
 
 const TRIGGERS: usize = 6;
 const TYPES: [&str; 2] = ["a", "b"];
@@ -133,6 +135,8 @@ struct World {
     reads: Vec<(ScanId, Offset)>,
     in_flight: Vec<Attempt>,
     commits: Vec<(LaneId, Arc<Trigger>, Cursor)>,
+    /// The lanes of which was taken back what had not begun.
+    withdrawn: Vec<LaneId>,
     drained: bool,
     /// (trigger, offset): how often it came to its end.
     finished: HashMap<(TriggerId, Offset), u32>,
@@ -192,6 +196,7 @@ impl World {
             reads: Vec::new(),
             in_flight: Vec::new(),
             commits: Vec::new(),
+            withdrawn: Vec::new(),
             drained: false,
             finished: HashMap::new(),
             lost_to_retention: BTreeSet::new(),
@@ -265,7 +270,7 @@ impl World {
                 }
                 Action::Close { scan } => self.reads.retain(|(other, _)| *other != scan),
                 Action::Start(attempt) => self.started(attempt),
-                Action::Withdraw { .. } => {}
+                Action::Withdraw { lane } => self.withdrawn.push(lane),
                 Action::Commit { lane, trigger, cursor } => {
                     assert!(self.commits.iter().all(|(other, ..)| *other != lane), "two commits of one lane");
                     self.check_cursor(&trigger, &cursor);

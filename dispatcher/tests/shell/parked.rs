@@ -25,7 +25,7 @@ async fn a_parked_event_says_where_it_comes_from_and_why() {
     world.until("t", "parked", |s| s.parked == 1).await;
     let parked = world.dispatcher.parked().show(&world.broker(), Offset(0)).await.unwrap().unwrap();
     assert_eq!((parked.trigger.clone(), parked.original), (TriggerId::new("ns", "t"), position));
-    assert_eq!(parked.reason, "answered 400");
+    assert_eq!(parked.reason, "answered 400 (1 attempt)");
     let event = &parked.envelope.event;
     assert_eq!(event.attribute("knativeerrordest"), Some(&*subscriber.url));
     assert_eq!(event.attribute("knativeerrorcode"), Some("400"));

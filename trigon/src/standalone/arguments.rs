@@ -30,6 +30,9 @@ pub(crate) struct StandaloneArguments {
     /// Where to serve health, metrics, the admin page and the tools; whoever reaches it reads and redrives events
     #[arg(long, value_name = "ADDR", env = "TRIGON_ADMIN", default_value = "127.0.0.1:8081", value_parser = values::listen_address)]
     pub(super) admin: SocketAddr,
+    /// Also print what arrives at this address, as `trigon sink` does: to try Trigon out in one terminal
+    #[arg(long, value_name = "ADDR", env = "TRIGON_SINK", value_parser = values::listen_address)]
+    pub(super) sink: Option<SocketAddr>,
     /// How long to wait after Ctrl-C or SIGTERM for requests and deliveries under way
     #[arg(long, value_name = "DURATION", env = "TRIGON_DRAIN_DEADLINE", default_value = "25s", value_parser = values::duration)]
     pub(super) drain_deadline: Duration,
@@ -68,6 +71,7 @@ const BOUNDS: &str = "Bounds";
 const EXAMPLES: &str = "\
 Examples:
   trigon standalone
+  trigon standalone --routes examples/quickstart --sink 127.0.0.1:9000
   trigon standalone --routes examples/orders --data /var/lib/trigon --listen :8080
   TRIGON_DATA=/data TRIGON_MAX_EVENT_SIZE=4MiB trigon standalone
 

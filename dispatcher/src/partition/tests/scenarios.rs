@@ -1,0 +1,265 @@
+//! Single courses of events that the random ones reach too seldom, or cannot tell from others.
+
+use super::*;
+
+fn plan(order: Order) -> Plan {
+    Plan { order, filter: None, retry: 2, sink: false, concurrency: 10, edits: Edits::None }
+}
+
+/// A machine with these Triggers, their cursors at the beginning.
+fn world(plans: Vec<Plan>, limits: Limits) -> World {
+    let mut world = World::new(plans, limits, MAX_METADATA);
+    while !world.loads.is_empty() {
+        world.load(0);
+    }
+    world
+}
+
+impl World {
+    /// Appends events of this kind and lets every scan read them.
+    fn accept(&mut self, count: usize, kind: usize) {
+        for _ in 0..count {
+            self.apply(Op::Append(1, kind));
+        }
+        self.read_all();
+    }
+
+    fn read_all(&mut self) {
+        while let Some(n) = self.reads.iter().position(|(_, from)| *from < self.log_end) {
+            self.read(n, 16);
+        }
+    }
+
+    fn change(&mut self, n: usize, edit: impl FnOnce(&mut Trigger)) {
+        let mut trigger = Arc::into_inner(self.trigger(n)).expect("it was just made");
+        edit(&mut trigger);
+        self.table.insert(n, Arc::new(trigger));
+        self.publish();
+    }
+
+    fn offsets_in_flight(&self) -> Vec<u64> {
+        let mut offsets: Vec<u64> = self.in_flight.iter().map(|attempt| attempt.id.offset.0).collect();
+        offsets.sort_unstable();
+        offsets
+    }
+}
+
+#[test]
+fn what_waits_for_the_old_subscriber_is_taken_back_by_an_edit() {
+    let mut world = world(vec![plan(Order::Unordered); 2], Limits::default());
+    world.accept(3, 0);
+    assert!(world.withdrawn.is_empty());
+    let elsewhere = Destination { text: "http://new/".into(), uri: "http://new/".parse().ok() };
+    world.change(0, |trigger| trigger.subscriber = elsewhere.clone());
+    assert_eq!(world.withdrawn, [LaneId(0)], "and of no other lane");
+    for _ in 0..3 {
+        let n = world.in_flight.iter().position(|attempt| attempt.id.lane == LaneId(0)).unwrap();
+        world.finish(n, Fate::Withdraw);
+    }
+    let mut again = world.in_flight.iter().filter(|attempt| attempt.id.lane == LaneId(0));
+    assert!(again.all(|attempt| attempt.trigger.subscriber == elsewhere && attempt.number == 1));
+}
+
+/// DLV-29
+#[test]
+fn events_that_an_edit_has_put_in_order_go_again_one_after_the_other() {
+    let mut world = world(vec![Plan { edits: Edits::Order, ..plan(Order::Unordered) }], Limits::default());
+    world.accept(3, 0);
+    assert_eq!(world.offsets_in_flight(), [0, 1, 2]);
+    world.change(0, |trigger| trigger.order = Order::Partition);
+    // 2 is taken back, 1 fails, and 0 takes its time.
+    world.finish(2, Fate::Withdraw);
+    world.finish(1, Fate::Fail);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.offsets_in_flight(), [0]);
+    world.finish(0, Fate::Done);
+    assert_eq!(world.offsets_in_flight(), [1]);
+    world.finish(0, Fate::Done);
+    assert_eq!(world.offsets_in_flight(), [2]);
+}
+
+#[test]
+fn a_lane_that_may_not_send_takes_back_what_has_not_begun() {
+    for edit in [Edits::PauseAndRetry, Edits::Remove] {
+        let mut world = world(vec![Plan { edits: edit, ..plan(Order::Unordered) }], Limits::default());
+        world.accept(1, 0);
+        world.apply(Op::Edit(0));
+        assert!(world.withdrawn.contains(&LaneId(0)), "{edit:?}");
+    }
+    let mut world =
+        world(vec![Plan { edits: Edits::PauseAndRetry, ..plan(Order::Unordered) }], Limits::default());
+    world.apply(Op::Edit(0));
+    world.accept(1, 0);
+    let lane = world.partition.status().remove(0);
+    assert_eq!((lane.position, lane.queued), (Offset(0), 0), "it is not read for while it is paused");
+    world.apply(Op::Edit(0));
+    world.read_all();
+    world.give(Input::Drain);
+    assert_eq!(world.withdrawn.last(), Some(&LaneId(0)));
+    assert!(!world.drained, "what has begun is waited for");
+}
+
+/// What is finished is committed soon, so that a crash repeats little.
+#[test]
+fn what_is_finished_is_committed_within_the_interval() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(2, 0);
+    world.finish(1, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    let [(_, _, cursor)] = &world.commits[..] else { panic!("{:?}", world.commits) };
+    let unfinished = vec![Unfinished { offset: Offset(0), progress: Progress::default() }];
+    assert_eq!(*cursor, Cursor { watermark: Offset(0), position: Offset(2), unfinished });
+    world.commit(0, true);
+    world.finish(0, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    assert_eq!(world.commits[0].2, Cursor::at(Offset(2)));
+    world.commit(0, false);
+    world.advance(world.limits.commit_interval);
+    assert_eq!(world.commits[0].2, Cursor::at(Offset(2)), "one that failed is tried again");
+}
+
+/// Events that do not match are not read again for ever.
+#[test]
+fn a_lane_that_nothing_matches_is_committed_from_time_to_time() {
+    let mut world = world(vec![Plan { filter: Some("a"), ..plan(Order::Unordered) }], Limits::default());
+    world.accept(3, 1);
+    world.advance(world.limits.commit_interval);
+    assert!(world.commits.is_empty());
+    world.advance(world.limits.idle_commit_interval);
+    assert_eq!(world.commits[0].2, Cursor::at(Offset(3)));
+}
+
+/// Attempts are counted on after a restart (peer's #3746), and what the subscriber said is not forgotten.
+#[test]
+fn a_restart_goes_on_with_the_attempts() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(1, 0);
+    world.finish(0, Fate::Fail);
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    world.crash();
+    world.load(0);
+    world.read_all();
+    assert_eq!(world.in_flight[0].number, 2);
+    world.finish(0, Fate::Refuse);
+    assert_eq!((world.in_flight[0].stage, world.in_flight[0].number), (Stage::Park, 1));
+    world.finish(0, Fate::Fail);
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    world.crash();
+    world.load(0);
+    world.read_all();
+    let parking = &world.in_flight[0];
+    assert_eq!((parking.stage, parking.number), (Stage::Park, 2));
+    assert_eq!(parking.failure.as_ref().and_then(|failure| failure.status), Some(500));
+}
+
+/// A lane may hold half of its share before it asks for more; when the share grows, it asks at once.
+#[test]
+fn a_lane_is_asked_again_when_the_others_leave_it_more_room() {
+    let size = record(0, Offset(0)).size() + lane::EVENT_COST;
+    let limits = Limits { budget: 3 * size, lane_floor: 0, ..Limits::default() };
+    let mut world = world(vec![plan(Order::Unordered); 2], limits);
+    world.accept(2, 0);
+    let of = |world: &World, lane: u64| -> Vec<usize> {
+        let all = world.in_flight.iter().enumerate();
+        all.filter(|(_, attempt)| attempt.id.lane == LaneId(lane)).map(|(n, _)| n).collect()
+    };
+    assert_eq!((of(&world, 0).len(), of(&world, 1).len()), (1, 1), "each has room for one");
+    let first = of(&world, 0)[0];
+    world.finish(first, Fate::Fail);
+    world.limits.budget *= 10;
+    world.give(Input::Budget(world.limits.budget));
+    world.read_all();
+    assert_eq!((of(&world, 0).len(), of(&world, 1).len()), (1, 2), "the failed event waits for its retry");
+    world.give(Input::Budget(size));
+    world.accept(2, 0);
+    while let Some(n) = of(&world, 1).first() {
+        world.finish(*n, Fate::Done);
+        world.read_all();
+    }
+    assert!(world.partition.status()[0].phase == LanePhase::Behind);
+    assert_eq!(world.partition.status()[1].watermark, world.log_end);
+}
+
+/// Low lanes that are hungry again and again do not keep a higher one from its turn.
+#[test]
+fn a_lane_that_waits_for_a_scan_gets_its_turn() {
+    const EVENTS: usize = 400;
+    let limits = Limits { lane_events: 2, scans: 2, ..Limits::default() };
+    let mut world = world(vec![plan(Order::Unordered); 4], limits);
+    let finish = |world: &mut World, lane: u64| {
+        while let Some(n) = world.in_flight.iter().position(|attempt| attempt.id.lane == LaneId(lane)) {
+            world.finish(n, Fate::Done);
+        }
+    };
+    world.apply(Op::Append(EVENTS, 0));
+    // Lane 3 goes to the end, lane 2 half of the way.
+    while world.partition.status()[3].position < world.log_end {
+        world.read(0, 1);
+        finish(&mut world, 3);
+        if world.partition.status()[2].position < Offset(EVENTS as u64 / 2) {
+            finish(&mut world, 2);
+        }
+    }
+    finish(&mut world, 2);
+    let stood = world.partition.status()[2].position;
+    for low in [0, 1].into_iter().cycle().take(EVENTS / 8) {
+        finish(&mut world, low);
+        while let Some(n) = world.reads.iter().position(|(_, from)| *from < world.log_end) {
+            world.read(n, 1);
+            if world.partition.status()[usize::try_from(1 - low).unwrap()].queued == 0 {
+                break;
+            }
+        }
+    }
+    let status = world.partition.status();
+    assert!(status[0].position < stood && status[1].position < stood, "they are still lower");
+    assert!(status[2].position > stood, "{status:#?}");
+}
+
+/// Lanes hold no more than their share of the budget, and get back what they have finished.
+#[test]
+fn lanes_share_the_budget() {
+    let size = record(0, Offset(0)).size() + lane::EVENT_COST;
+    let limits = Limits { budget: 8 * size, lane_floor: 0, ..Limits::default() };
+    let mut world = world(vec![plan(Order::Unordered); 2], limits);
+    world.accept(100, 0);
+    let held: usize = world.partition.status().iter().map(|lane| lane.bytes).sum();
+    assert!((6 * size..=8 * size).contains(&held), "{held}");
+    while world.partition.status()[1].watermark < world.log_end {
+        let n = world.in_flight.iter().position(|attempt| attempt.id.lane == LaneId(1)).unwrap();
+        world.finish(n, Fate::Done);
+        world.read_all();
+    }
+    assert_eq!(world.partition.status()[1].bytes, 0);
+    // The other one has it all for itself now.
+    for _ in 0..100 {
+        world.finish(0, Fate::Done);
+        world.read_all();
+        let bytes = world.partition.status()[0].bytes;
+        assert!(bytes <= 8 * size, "{bytes}");
+        if bytes > 4 * size {
+            return;
+        }
+    }
+    panic!("never more than its old share: {:#?}", world.partition.status());
+}
+
+/// What retention takes away is counted for each lane that it was taken from, and told.
+#[test]
+fn what_retention_takes_away_is_told() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(2, 0);
+    world.finish(0, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    world.apply(Op::Append(4, 0));
+    world.apply(Op::Retain(4));
+    world.crash();
+    world.load(0);
+    world.read_all();
+    assert_eq!(world.partition.status()[0].counts.overtaken, 3);
+    assert_eq!(world.lost_to_retention.len(), 3);
+    assert_eq!(world.offsets_in_flight(), [4, 5]);
+}
