@@ -45,6 +45,8 @@ pub(crate) struct Remote {
 pub(crate) struct Lines {
     body: Incoming,
     buffer: BytesMut,
+    /// So much of the buffer is known to hold no end of a line.
+    searched: usize,
     address: String,
 }
 
@@ -88,7 +90,7 @@ impl Remote {
 
     async fn lines_of(&self, request: Request<Full<Bytes>>) -> Result<Lines, Failure> {
         let body = self.answer(request).await?;
-        Ok(Lines { body, buffer: BytesMut::new(), address: self.authority().to_owned() })
+        Ok(Lines { body, buffer: BytesMut::new(), searched: 0, address: self.authority().to_owned() })
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
@@ -141,13 +143,17 @@ impl Lines {
     /// When the stream ends, which it does only with the process at its other end.
     pub(crate) async fn next(&mut self) -> Result<Bytes, Failure> {
         loop {
-            while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end).freeze();
+            let mut unsearched = self.buffer[self.searched..].iter();
+            while let Some(more) = unsearched.position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.searched + more).freeze();
                 self.buffer.advance(1);
+                self.searched = 0;
+                unsearched = self.buffer.iter();
                 if !line.is_empty() {
                     return Ok(line);
                 }
             }
+            self.searched = self.buffer.len();
             let ended =
                 || Failure::Failed(format!("the stream from {} ended: trigon has stopped", self.address));
             if self.buffer.len() > MAX_LINE {
