@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use clap::Args;
-use http::{Method, Request, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -127,8 +127,11 @@ impl Remote {
         if response.status().is_success() {
             return Ok(response.into_body());
         }
+        // The admin port knows every path and method that is asked for here; the ingress knows POST alone.
+        let is_elsewhere = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+        let hint = if is_elsewhere { "; is this the admin address? --admin sets another one" } else { "" };
         let refusal = Refusal::read(response).await;
-        Err(Failure::Failed(format!("{} refused {path}: {refusal}", self.authority())))
+        Err(Failure::Failed(format!("{} refused {path}: {refusal}{hint}", self.authority())))
     }
 
     fn authority(&self) -> &str {
@@ -218,5 +221,27 @@ mod tests {
             "could not reach {address}: connection refused; is trigon standalone running? --admin sets another address"
         );
         assert_eq!(failure, Failure::Failed(message));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_only_takes_events_is_told_with_what_to_do() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ingress = async {
+            let (mut asking, _) = listener.accept().await.unwrap();
+            let answer =
+                b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 21\r\n\r\nsend events with POST";
+            tokio::io::AsyncReadExt::read_u8(&mut asking).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut asking, answer).await.unwrap();
+            asking
+        };
+        let arguments = RemoteArguments { admin: admin_address(&address.to_string()).unwrap() };
+        let remote = Remote::new(&arguments).unwrap();
+        let (answer, _asking) = tokio::join!(remote.get::<u8>("/v1/brokers"), ingress);
+        let message = format!(
+            "{address} refused /v1/brokers: 405 Method Not Allowed: send events with POST; is this the admin address? \
+             --admin sets another one"
+        );
+        assert_eq!(answer, Err(Failure::Failed(message)));
     }
 }
