@@ -12,6 +12,9 @@ pub const ATTRIBUTE: &str = "knativebrokerttl";
 /// The hops of an event that says nothing about them, and the most that any event gets.
 pub const MOST: i32 = 255;
 
+/// [`MOST`] as a text that needs no memory of its own: every new event gets it.
+const MOST_TEXT: &str = "255";
+
 /// An event that has been around too often. It is refused; nothing is wrong with the event before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
@@ -59,7 +62,7 @@ fn with_hops(mut event: Event, hops: i32) -> Result<Event, TtlExhausted> {
     }
     event.set(Attribute {
         name: ByteString::from_static(ATTRIBUTE),
-        value: hops.min(MOST).to_string().into(),
+        value: if hops < MOST { hops.to_string().into() } else { ByteString::from_static(MOST_TEXT) },
         value_type: ValueType::Integer,
     });
     Ok(event)
@@ -105,6 +108,12 @@ mod tests {
                 assert_eq!(admitted.attributes().len(), 4);
             }
         }
+    }
+
+    ///
+    #[test]
+    fn the_most_hops_are_written_as_their_number() {
+        assert_eq!(MOST_TEXT, MOST.to_string());
     }
 
     /// TTL-04

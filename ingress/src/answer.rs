@@ -55,6 +55,8 @@ pub enum Refusal {
         /// How many there may be.
         limit: usize,
     },
+    /// The headers that travel with each event of the batch are more than this many bytes in all.
+    BatchHeadersTooLarge(usize),
     /// The event went around too often.
     Ttl(TtlExhausted, Option<InBatch>),
     /// The log did not take it.
@@ -153,7 +155,7 @@ impl Refusal {
                 | DecodeError::Malformed(_)
                 | DecodeError::InBatch(_),
             ) => "invalid_event",
-            Self::BatchTooLong { .. } => "batch_too_long",
+            Self::BatchTooLong { .. } | Self::BatchHeadersTooLarge(_) => "batch_too_long",
             Self::Ttl(..) => "ttl",
             Self::Append(AppendError::TooLarge { .. }) => "event_too_large",
             Self::Append(AppendError::Busy) => "log_busy",
@@ -173,6 +175,7 @@ impl Refusal {
             Self::BodyTooLarge(_)
             | Self::InflatedTooLarge(_)
             | Self::BatchTooLong { .. }
+            | Self::BatchHeadersTooLarge(_)
             | Self::Append(AppendError::TooLarge { .. }) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Coding(_) | Self::Event(DecodeError::UnsupportedFormat { .. }) => {
                 StatusCode::UNSUPPORTED_MEDIA_TYPE
@@ -222,6 +225,7 @@ impl Refusal {
             | Self::Corrupt(_)
             | Self::Event(_)
             | Self::BatchTooLong { .. }
+            | Self::BatchHeadersTooLarge(_)
             | Self::Ttl(..)
             | Self::Append(AppendError::TooLarge { .. }) => None,
         }
@@ -262,6 +266,11 @@ impl fmt::Display for Refusal {
             Self::BatchTooLong { events, limit } => {
                 write!(f, "the batch has {events} events, more than {limit}; no event of it was taken")
             }
+            Self::BatchHeadersTooLarge(limit) => write!(
+                f,
+                "the request's headers that travel with each event of the batch come to more than {limit} bytes in \
+                 all, send fewer events at once; no event of it was taken"
+            ),
             Self::Ttl(error, None) => error.fmt(f),
             Self::Ttl(error, Some(InBatch { index, id })) => {
                 write!(f, "event {index} (id {id:?}): {error}; no event of the batch was taken")

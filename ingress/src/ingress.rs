@@ -194,6 +194,13 @@ impl Shared {
                 if events.len() > limit {
                     return Err(Refusal::BatchTooLong { events: events.len(), limit });
                 }
+                // Each event stores them anew: a small request could fill the log.
+                let limit = self.settings.max_body_bytes;
+                let of_each: usize =
+                    passed_through.iter().map(|(name, value)| name.len() + value.len()).sum();
+                if of_each.saturating_mul(events.len()) > limit {
+                    return Err(Refusal::BatchHeadersTooLarge(limit));
+                }
                 self.metrics.batch_events.observe(f64::from(u32::try_from(events.len()).unwrap_or(u32::MAX)));
                 let admitted = events.into_iter().enumerate().map(|(index, event)| {
                     let id = event.id().to_owned();

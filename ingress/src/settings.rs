@@ -5,7 +5,8 @@ use std::time::Duration;
 /// What the ingress takes before it refuses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct IngressSettings {
-    /// How large a body may be, in bytes, before and after it is inflated; a larger one is answered 413.
+    /// How large a body may be, in bytes, before and after it is inflated; a larger one is answered 413. So is a
+    /// batch whose events would store more than this of the request's headers, all copies counted.
     /// Default 1 MiB, below the `message.max.bytes` of a Kafka broker (IN-21).
     pub max_body_bytes: usize,
     /// How many requests may be in flight; more are answered 429. Default 4 096.

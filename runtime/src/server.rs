@@ -52,6 +52,20 @@ pub struct ServerSettings {
     /// How long a connection may be without a request, be it idle or slow to send the head of one, before it
     /// is closed; at most twice that long. Default 60 s.
     pub idle_timeout: Duration,
+    /// What it means when a client of HTTP/1.1 closes its half of the connection while its request is answered.
+    /// Default [`HalfClose::Leaves`].
+    pub half_close: HalfClose,
+}
+
+/// What it means when a client closes its half of the connection while its request is answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HalfClose {
+    /// It has left: the answer is dropped at once. To see it, hyper reads ahead while the request runs, into a new
+    /// buffer of 8 KiB for each, because the request still holds the one it came in.
+    #[default]
+    Leaves,
+    /// It waits for the answer. One that has left altogether is noticed when the answer is written.
+    Waits,
 }
 
 impl Default for ServerSettings {
@@ -62,6 +76,7 @@ impl Default for ServerSettings {
             max_headers: DEFAULT_MAX_HEADERS,
             max_streams: 256,
             idle_timeout: Duration::from_secs(60),
+            half_close: HalfClose::Leaves,
         }
     }
 }
@@ -205,6 +220,7 @@ fn protocol(settings: &ServerSettings, streams: Spawner) -> auto::Builder<Spawne
     let mut builder = auto::Builder::new(streams);
     let mut http1 = builder.http1();
     http1.max_buf_size(usize::try_from(settings.max_header_bytes).unwrap_or(usize::MAX));
+    http1.half_close(settings.half_close == HalfClose::Waits);
     if settings.max_headers > DEFAULT_MAX_HEADERS {
         http1.max_headers(settings.max_headers);
     }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
 use clap::Args;
-use http::{Method, Request, Uri};
+use http::{Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -45,6 +45,8 @@ pub(crate) struct Remote {
 pub(crate) struct Lines {
     body: Incoming,
     buffer: BytesMut,
+    /// So much of the buffer is known to hold no end of a line.
+    searched: usize,
     address: String,
 }
 
@@ -88,7 +90,7 @@ impl Remote {
 
     async fn lines_of(&self, request: Request<Full<Bytes>>) -> Result<Lines, Failure> {
         let body = self.answer(request).await?;
-        Ok(Lines { body, buffer: BytesMut::new(), address: self.authority().to_owned() })
+        Ok(Lines { body, buffer: BytesMut::new(), searched: 0, address: self.authority().to_owned() })
     }
 
     fn request(&self, method: Method, path: &str, body: Bytes) -> Request<Full<Bytes>> {
@@ -125,8 +127,11 @@ impl Remote {
         if response.status().is_success() {
             return Ok(response.into_body());
         }
+        // The admin port knows every path and method that is asked for here; the ingress knows POST alone.
+        let is_elsewhere = response.status() == StatusCode::METHOD_NOT_ALLOWED;
+        let hint = if is_elsewhere { "; is this the admin address? --admin sets another one" } else { "" };
         let refusal = Refusal::read(response).await;
-        Err(Failure::Failed(format!("{} refused {path}: {refusal}", self.authority())))
+        Err(Failure::Failed(format!("{} refused {path}: {refusal}{hint}", self.authority())))
     }
 
     fn authority(&self) -> &str {
@@ -141,13 +146,17 @@ impl Lines {
     /// When the stream ends, which it does only with the process at its other end.
     pub(crate) async fn next(&mut self) -> Result<Bytes, Failure> {
         loop {
-            while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
-                let line = self.buffer.split_to(end).freeze();
+            let mut unsearched = self.buffer[self.searched..].iter();
+            while let Some(more) = unsearched.position(|byte| *byte == b'\n') {
+                let line = self.buffer.split_to(self.searched + more).freeze();
                 self.buffer.advance(1);
+                self.searched = 0;
+                unsearched = self.buffer.iter();
                 if !line.is_empty() {
                     return Ok(line);
                 }
             }
+            self.searched = self.buffer.len();
             let ended =
                 || Failure::Failed(format!("the stream from {} ended: trigon has stopped", self.address));
             if self.buffer.len() > MAX_LINE {
@@ -212,5 +221,27 @@ mod tests {
             "could not reach {address}: connection refused; is trigon standalone running? --admin sets another address"
         );
         assert_eq!(failure, Failure::Failed(message));
+    }
+
+    #[tokio::test]
+    async fn an_address_that_only_takes_events_is_told_with_what_to_do() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let ingress = async {
+            let (mut asking, _) = listener.accept().await.unwrap();
+            let answer =
+                b"HTTP/1.1 405 Method Not Allowed\r\ncontent-length: 21\r\n\r\nsend events with POST";
+            tokio::io::AsyncReadExt::read_u8(&mut asking).await.unwrap();
+            tokio::io::AsyncWriteExt::write_all(&mut asking, answer).await.unwrap();
+            asking
+        };
+        let arguments = RemoteArguments { admin: admin_address(&address.to_string()).unwrap() };
+        let remote = Remote::new(&arguments).unwrap();
+        let (answer, _asking) = tokio::join!(remote.get::<u8>("/v1/brokers"), ingress);
+        let message = format!(
+            "{address} refused /v1/brokers: 405 Method Not Allowed: send events with POST; is this the admin address? \
+             --admin sets another one"
+        );
+        assert_eq!(answer, Err(Failure::Failed(message)));
     }
 }

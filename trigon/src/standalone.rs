@@ -19,7 +19,7 @@ use trigon_ingress::{Ingress, IngressSettings};
 use trigon_runtime::http_client::{self, ClientSettings};
 use trigon_runtime::metrics::Metrics;
 use trigon_runtime::readiness::{CheckState, Readiness};
-use trigon_runtime::server::{ServerMetrics, ServerSettings, serve};
+use trigon_runtime::server::{HalfClose, ServerMetrics, ServerSettings, serve};
 use trigon_runtime::shutdown::{Drain, DrainSettings, Shutdown};
 use trigon_runtime::tasks::{TaskFailure, TaskGroup};
 
@@ -190,6 +190,8 @@ impl Standalone {
             Some(failure) = tasks.first_failure() => return Err(failed(&failure)),
         }
         let service = ingress.clone();
+        // An append is finished whether its producer has left or not, so there is nothing to gain by looking.
+        let server = ServerSettings { half_close: HalfClose::Waits, ..server };
         tasks.spawn(
             "ingress",
             serve("ingress", ingress_listener, service, server, drain.clone(), server_metrics),

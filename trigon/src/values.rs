@@ -145,7 +145,8 @@ pub(crate) enum DataSource {
 impl From<&str> for DataSource {
     fn from(text: &str) -> Self {
         match (text, text.strip_prefix('@')) {
-            ("-", _) => Self::Input,
+            // As curl has it, too.
+            ("-" | "@-", _) => Self::Input,
             (_, Some(path)) => Self::File(path.into()),
             (text, None) => Self::Text(text.to_owned()),
         }
@@ -269,6 +270,7 @@ mod tests {
     #[test]
     fn data_is_a_text_a_file_or_standard_input() {
         assert_eq!(DataSource::from("-"), DataSource::Input);
+        assert_eq!(DataSource::from("@-"), DataSource::Input);
         assert_eq!(DataSource::from("@a.json"), DataSource::File("a.json".into()));
         assert_eq!(DataSource::from("-x"), DataSource::Text("-x".to_owned()));
     }

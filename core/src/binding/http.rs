@@ -150,7 +150,8 @@ fn decode_binary(headers: &HeaderMap, body: Bytes) -> Result<Event, DecodeError>
         return Err(DecodeError::NotAnEvent);
     }
     let mut texts = BytesMut::with_capacity(room);
-    let mut builder = EventBuilder::with_capacity(count);
+    // One of them is specversion, which is none of the builder's; room for content-type and the hops comes to that.
+    let mut builder = EventBuilder::with_capacity(count + 1);
     for (header, value) in headers {
         let name = match header.as_str().strip_prefix(PREFIX) {
             Some("datacontenttype") => {

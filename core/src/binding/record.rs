@@ -13,9 +13,10 @@ use http::{HeaderName, HeaderValue};
 use crate::binding::http::is_passed_through;
 use crate::binding::known::{known, shared_name};
 use crate::binding::{Mode, json};
-use crate::event::{Event, EventBuilder, InvalidEvent, ValueType};
+use crate::event::{Attribute, Event, EventBuilder, InvalidEvent, ValueType};
 use crate::name::TriggerId;
 use crate::record::{Record, Timestamp};
+use crate::ttl;
 
 /// An event with what travels beside it through the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,7 +52,6 @@ impl Envelope {
         let spec_version = Bytes::from_static(event.spec_version().as_str().as_bytes());
         headers.push((ByteString::from_static("ce_specversion"), spec_version));
         let mut key = None;
-        let mut types = String::new();
         for attribute in event.attributes() {
             let name = match (known(&attribute.name), &*attribute.name) {
                 (Some(known), _) => ByteString::from_static(known.record),
@@ -63,10 +63,10 @@ impl Envelope {
                 key = Some(value.clone());
             }
             headers.push((name, value));
-            note_type(&attribute.name, attribute.value_type, &mut types);
         }
+        let types = types(event);
         if !types.is_empty() {
-            headers.push((ByteString::from_static(TYPES), types.into()));
+            headers.push((ByteString::from_static(TYPES), types));
         }
         for (name, value) in &self.passed_through {
             headers.push((format!("{HEADER_PREFIX}{name}").into(), value.clone()));
@@ -113,20 +113,42 @@ const PREFIX: &str = "ce_";
 /// The types of the attributes that are not strings, as in `retries=integer,urgent=boolean`.
 const TYPES: &str = "trigon_types";
 
+/// The types of an event whose only typed attribute is the one that the ingress sets, as nearly all are.
+const HOPS_ALONE: &str = "knativebrokerttl=integer";
+
 /// The prefix of the headers that were HTTP headers of the producer (HDR-05).
 const HEADER_PREFIX: &str = "trigon_header_";
 
 /// The Trigger that the record is for, when it is not for all of them.
 const ONLY: &str = "trigon_only";
 
-fn note_type(name: &str, value_type: ValueType, types: &mut String) {
-    let text = match value_type {
+/// What [`TYPES`] says of an event.
+fn types(event: &Event) -> Bytes {
+    let typed = event.attributes().iter().filter(|attribute| attribute.value_type != ValueType::String);
+    let mut first = typed.clone();
+    match (first.next(), first.next()) {
+        (None, _) => Bytes::new(),
+        (Some(only), None) if only.name == ttl::ATTRIBUTE && only.value_type == ValueType::Integer => {
+            Bytes::from_static(HOPS_ALONE.as_bytes())
+        }
+        _ => {
+            let mut types = String::new();
+            for attribute in typed {
+                note_type(attribute, &mut types);
+            }
+            types.into()
+        }
+    }
+}
+
+fn note_type(attribute: &Attribute, types: &mut String) {
+    let text = match attribute.value_type {
         ValueType::String => return,
         ValueType::Boolean => "boolean",
         ValueType::Integer => "integer",
     };
     let separator = if types.is_empty() { "" } else { "," };
-    write!(types, "{separator}{name}={text}").expect("a string is written to memory");
+    write!(types, "{separator}{}={text}", attribute.name).expect("a string is written to memory");
 }
 
 fn noted_type(types: &str, name: &str) -> ValueType {

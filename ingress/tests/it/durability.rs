@@ -5,6 +5,9 @@ use std::sync::Mutex;
 use http::{Method, StatusCode};
 use serde_json::json;
 use trigon_eventlog::AppendError;
+use trigon_ingress::IngressSettings;
+use trigon_runtime::server::HalfClose;
+use trigon_runtime::shutdown::DrainSettings;
 
 use crate::world::{EVENT, JSON_BATCH, World, request, topic};
 
@@ -101,7 +104,9 @@ async fn an_event_that_is_sent_twice_is_stored_twice() {
 
 #[tokio::test]
 async fn an_append_goes_on_when_its_producer_has_left_and_nothing_leaks() {
-    let world = World::start().await;
+    // Where its leaving ends the connection, and the request with it, as a reset stream of HTTP/2 does.
+    let (settings, drain) = (IngressSettings::default(), DrainSettings::default());
+    let world = World::with_half_close(settings, drain, HalfClose::Leaves).await;
     world.log.hold();
     let mut producer = world.connect().await;
     producer.write(request("1", "content-length: 4\r\n", "data")).await;
@@ -117,4 +122,18 @@ async fn an_append_goes_on_when_its_producer_has_left_and_nothing_leaks() {
     world.metric("trigon_ingress_in_flight_requests 0").await;
     world.metric("trigon_ingress_in_flight_bytes 0").await;
     assert!(world.has_metric("trigon_ingress_accepted_events_total{broker=\"default/orders\"} 1"));
+}
+
+#[tokio::test]
+async fn a_producer_that_has_left_is_noticed_when_it_is_answered() {
+    let world = World::start().await;
+    world.log.hold();
+    let mut producer = world.connect().await;
+    producer.write(request("1", "content-length: 4\r\n", "data")).await;
+    world.log.begun(1).await;
+    drop(producer);
+    world.log.release();
+    world.log.stored(&topic(), 1).await;
+    world.metric("trigon_open_connections{listener=\"ingress\"} 0").await;
+    world.metric("trigon_ingress_in_flight_requests 0").await;
 }

@@ -232,6 +232,27 @@ async fn a_batch_of_too_many_events_is_answered_413_with_the_limit() {
     assert_eq!(reply.body, "the batch has 3 events, more than 2; no event of it was taken\n");
 }
 
+/// HDR-01: every event of a batch stores the headers that travel on, so a small request could fill the log.
+#[tokio::test]
+async fn a_batch_whose_headers_would_be_stored_too_often_is_answered_413() {
+    let settings = IngressSettings { max_body_bytes: 1000, ..IngressSettings::default() };
+    let world = World::with(settings, DrainSettings::default()).await;
+    let event = json!({"specversion": "1.0", "id": "a", "source": "/test", "type": "t"});
+    let batch = |events: usize| Value::from(vec![event.clone(); events]).to_string();
+    let large = "x".repeat(200);
+    let headers = [JSON_BATCH, ("x-b3-flood", large.as_str())];
+    assert_eq!(world.post(&headers, batch(4)).await.status, StatusCode::ACCEPTED);
+    let reply = world.post(&headers, batch(5)).await;
+    assert_eq!(reply.status, StatusCode::PAYLOAD_TOO_LARGE);
+    assert!(
+        reply.body.contains("more than 1000 bytes") && reply.body.contains("send fewer events"),
+        "{}",
+        reply.body
+    );
+    assert_eq!(world.post(&[JSON_BATCH, ("x-other", &large)], batch(5)).await.status, StatusCode::ACCEPTED);
+    assert_eq!(world.stored().len(), 9);
+}
+
 /// TST-64: the rows of the reference's ingress handler, with Trigon's answers
 #[tokio::test]
 async fn the_table_of_the_reference() {

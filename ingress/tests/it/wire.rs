@@ -163,6 +163,19 @@ async fn a_slow_producer_is_served() {
 }
 
 #[tokio::test]
+async fn a_producer_that_closes_its_half_is_answered_all_the_same() {
+    let world = World::start().await;
+    world.log.hold();
+    let mut producer = world.connect().await;
+    producer.write(request("1", "content-length: 4\r\n", "data")).await;
+    producer.close_half().await;
+    world.log.begun(1).await;
+    world.log.release();
+    assert!(producer.read_to_end().await.starts_with("HTTP/1.1 202 Accepted\r\n"));
+    assert_eq!(world.stored().len(), 1);
+}
+
+#[tokio::test]
 async fn a_body_that_does_not_come_is_answered_408() {
     let settings = IngressSettings { body_timeout: Duration::from_millis(50), ..IngressSettings::default() };
     let world = World::with(settings, DrainSettings::default()).await;

@@ -19,7 +19,7 @@ use trigon_eventlog::EventLog;
 use trigon_ingress::ingress::Parties;
 use trigon_ingress::{Ingress, IngressSettings};
 use trigon_runtime::metrics::Metrics;
-use trigon_runtime::server::{ServerMetrics, ServerSettings, serve};
+use trigon_runtime::server::{HalfClose, ServerMetrics, ServerSettings, serve};
 use trigon_runtime::shutdown::{DrainSettings, Shutdown};
 use trigon_runtime::tasks::TaskGroup;
 
@@ -65,6 +65,14 @@ impl World {
     }
 
     pub(crate) async fn with(settings: IngressSettings, drain: DrainSettings) -> Self {
+        Self::with_half_close(settings, drain, HalfClose::Waits).await
+    }
+
+    pub(crate) async fn with_half_close(
+        settings: IngressSettings,
+        drain: DrainSettings,
+        half_close: HalfClose,
+    ) -> Self {
         let log = Arc::new(MemoryLog::new());
         let broker = Broker::new(broker_id(), TopicSettings::default(), Vec::new());
         log.create_topic(&broker.topic, &broker.topic_settings).await.unwrap();
@@ -84,7 +92,7 @@ impl World {
 
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server_settings = ServerSettings::default();
+        let server_settings = ServerSettings { half_close, ..ServerSettings::default() };
         let server_metrics = ServerMetrics::new(&metrics);
         let service = ingress.clone();
         tasks.spawn(
@@ -184,6 +192,11 @@ pub(crate) struct Wire {
 impl Wire {
     pub(crate) async fn write(&mut self, bytes: impl AsRef<[u8]>) {
         self.stream.write_all(bytes.as_ref()).await.unwrap();
+    }
+
+    /// Says that nothing more will be written.
+    pub(crate) async fn close_half(&mut self) {
+        self.stream.shutdown().await.unwrap();
     }
 
     /// Writes as much as the other side takes; says whether it took all.

@@ -9,11 +9,12 @@ use axum::body::Body;
 use axum::routing::get;
 use bytes::Bytes;
 use futures::StreamExt;
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use trigon_runtime::metrics::Metrics;
-use trigon_runtime::server::{ServerMetrics, ServerSettings, serve};
+use trigon_runtime::server::{HalfClose, ServerMetrics, ServerSettings, serve};
 use trigon_runtime::shutdown::{DrainSettings, Shutdown};
 use trigon_runtime::tasks::TaskGroup;
 
@@ -95,6 +96,33 @@ async fn an_answer_that_is_still_being_written_keeps_its_connection() {
     reader.read_until("still here\n").await;
     drop(lines);
     assert!(reader.read_to_end().await.ends_with("0\r\n\r\n"));
+}
+
+#[tokio::test]
+async fn a_client_that_closes_its_half_waits_or_has_left_as_the_listener_is_told() {
+    for half_close in [HalfClose::Waits, HalfClose::Leaves] {
+        let answers = Arc::new(Notify::new());
+        let may_answer = Arc::clone(&answers);
+        let router = Router::new().route(
+            "/",
+            get(async move || {
+                may_answer.notified().await;
+                "hello"
+            }),
+        );
+        let settings = ServerSettings { half_close, ..ServerSettings::default() };
+        let world = World::start(router, settings, DrainSettings::default()).await;
+        let mut reader = Wire::to(world.address).await;
+        reader.write(GET).await;
+        reader.0.shutdown().await.unwrap();
+        match half_close {
+            HalfClose::Waits => {
+                answers.notify_one();
+                assert!(reader.read_to_end().await.ends_with("\r\n\r\nhello"));
+            }
+            HalfClose::Leaves => assert_eq!(reader.read_to_end().await, "", "nobody let it answer"),
+        }
+    }
 }
 
 #[tokio::test]

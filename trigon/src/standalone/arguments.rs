@@ -139,6 +139,10 @@ impl StandaloneArguments {
 fn source(given: Option<&Path>, default: &Path) -> Result<Source, Failure> {
     match given {
         Some(folder) if folder.is_dir() => Ok(Source::Folder(folder.to_owned())),
+        Some(file) if file.exists() => Err(Failure::Usage(format!(
+            "--routes: {} is not a folder; name the one it is in",
+            file.display()
+        ))),
         Some(folder) => Err(Failure::Usage(format!("--routes: there is no folder {}", folder.display()))),
         None if default.is_dir() => Ok(Source::Folder(default.to_owned())),
         None => Ok(Source::BuiltIn),
@@ -191,6 +195,9 @@ mod tests {
         assert_eq!(source(None, folder.path()), Ok(there));
         assert_eq!(source(None, &none), Ok(Source::BuiltIn));
         let message = format!("--routes: there is no folder {}", none.display());
+        assert_eq!(source(Some(&none), folder.path()), Err(Failure::Usage(message)));
+        std::fs::write(&none, "").unwrap();
+        let message = format!("--routes: {} is not a folder; name the one it is in", none.display());
         assert_eq!(source(Some(&none), folder.path()), Err(Failure::Usage(message)));
     }
 

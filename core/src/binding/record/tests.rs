@@ -27,6 +27,21 @@ fn shown(record: &Record) -> Vec<(&str, &str)> {
     record.headers.iter().map(|(name, value)| (&**name, std::str::from_utf8(value).unwrap())).collect()
 }
 
+/// EXT-11
+#[test]
+fn the_type_of_the_hops_alone_is_written_like_every_other() {
+    let hops = Attribute { name: ttl::ATTRIBUTE.into(), value: "255".into(), value_type: ValueType::Integer };
+    let mut noted = String::new();
+    note_type(&hops, &mut noted);
+    assert_eq!(HOPS_ALONE, noted);
+    for (value, value_type) in [(255, ValueType::Integer), (7, ValueType::Integer), (7, ValueType::String)] {
+        let event = minimal().typed(ttl::ATTRIBUTE, value.to_string(), value_type).build().unwrap();
+        let record = Envelope::of(event.clone()).encode(ACCEPTED);
+        assert_eq!(record.header(TYPES).is_some(), value_type == ValueType::Integer);
+        assert_eq!(Envelope::decode(&record).unwrap().event, event);
+    }
+}
+
 /// KAF-01, KAF-02, HDR-05: the exact headers, nothing percent-encoded
 #[test]
 fn an_event_is_written_in_binary_mode() {
