@@ -267,8 +267,12 @@ impl Collector for StatusCollector {
             MetricType::Gauge,
         )?;
         ConstGauge::new(gauge(status.in_flight)).encode(family.encode_family(&NO_LABELS)?)?;
-        let mut limits =
-            encoder.encode_descriptor("outlet_limit", "Attempts at once at most", None, MetricType::Gauge)?;
+        let mut limits = encoder.encode_descriptor(
+            "outlet_limit",
+            "Attempts at once at most, all lanes together",
+            None,
+            MetricType::Gauge,
+        )?;
         for outlet in &status.outlets {
             let labels: Labels<'_, 1> = [("origin", &outlet.origin)];
             ConstGauge::new(gauge(outlet.limit)).encode(limits.encode_family(&labels)?)?;

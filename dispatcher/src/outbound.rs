@@ -76,7 +76,13 @@ impl Outbound {
 
     /// Takes back the attempts of a lane that have not begun.
     pub(crate) fn withdraw(&self, run: u64, lane: LaneId) -> Vec<AttemptId> {
-        let errands = self.outlets().withdraw(LaneKey { run, lane });
+        let errands = {
+            let mut outlets = self.outlets();
+            let due = outlets.next_timeout();
+            let errands = outlets.withdraw(now(), LaneKey { run, lane });
+            self.tell_if_sooner(due, &outlets);
+            errands
+        };
         errands.into_iter().map(|errand| errand.attempt.id).collect()
     }
 

@@ -1,8 +1,10 @@
 //! Outlets as a state machine without I/O: which attempt may begin next.
 //!
-//! There is one outlet per origin, shared by every lane of every partition that sends there. Lanes take turns, so
-//! that a big backlog does not starve a small one; outlets take turns at what the process may have in flight, and
-//! none may take more than what it leaves to the others. Nothing here sends, sleeps or reads a clock.
+//! There is one outlet per origin, and in it one pipe for every lane of every partition that sends there. Lanes take
+//! turns, so that a big backlog does not starve a small one; each has a limit of its own, so that a path that hangs
+//! or fails does not hold up another path of its origin. Outlets take turns at what the process may have in flight,
+//! and no lane may take more than what it leaves to the others. Only a `Retry-After` holds for a whole origin.
+//! Nothing here sends, sleeps or reads a clock, and no step looks at all lanes.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
@@ -17,20 +19,24 @@ use crate::attempt::LaneId;
 
 mod bucket;
 mod notice;
+mod pipe;
 mod window;
 
 pub use bucket::BURST;
 use bucket::Bucket;
 use notice::Health;
 pub use notice::{NOTICE_INTERVAL, Notice};
+use pipe::{Pipe, Standing, Waiting};
+use window::Round;
 pub use window::{LIMIT_MAX, LIMIT_START};
-use window::{Round, Window};
 
-/// How long an outlet is remembered that nobody sends through.
+/// How long the limit of a lane at an origin is remembered that sends nothing there, and with the last one the
+/// outlet.
 pub const LINGER: Duration = Duration::from_secs(60);
 
-/// An outlet that has something in flight begins more only while it holds less than this part of what is free in
-/// the whole process. So each slow origin takes a smaller share than the one before, and leaves room for others.
+/// A lane that has something in flight at an origin begins more there only while it holds less than this part of
+/// what is free in the whole process. So each slow lane takes a smaller share than the one before, and leaves room
+/// for others.
 pub const SHARE: usize = 8;
 
 /// Where attempts go, as far as they share a fate.
@@ -59,11 +65,14 @@ pub struct Outlets<T> {
     outlets: HashMap<OutletId, Outlet<T>>,
     by_origin: HashMap<Origin, OutletId>,
     last_id: u64,
-    /// Outlets that may be able to begin something, in turn.
+    /// Outlets with a lane in turn, in turn themselves.
     ready: VecDeque<OutletId>,
-    wakes: BinaryHeap<Reverse<(Instant, OutletId)>>,
+    /// Pipes that hold too large a part of what is free, the one that holds least first.
+    crowded: BTreeSet<(usize, OutletId, LaneKey)>,
+    /// When to look at a pipe and its outlet again.
+    wakes: BinaryHeap<Reverse<(Instant, OutletId, LaneKey)>>,
     buckets: HashMap<TriggerId, Bucket>,
-    /// In which outlets a lane has something waiting.
+    /// In which outlets a lane has a pipe.
     lanes: HashMap<LaneKey, Vec<OutletId>>,
 }
 
@@ -74,44 +83,26 @@ struct OutletId(u64);
 #[derive(Debug)]
 struct Outlet<T> {
     origin: Origin,
-    window: Window,
     health: Health,
-    in_flight: usize,
-    queued: usize,
     gate: Option<Instant>,
-    lanes: HashMap<LaneKey, VecDeque<Waiting<T>>>,
+    pipes: HashMap<LaneKey, Pipe<T>>,
+    /// Lanes that may be able to begin something, in turn.
     turns: VecDeque<LaneKey>,
-    /// Lanes whose Trigger is ahead of its rate, until then.
-    throttled: BTreeSet<(Instant, LaneKey)>,
-    used: Instant,
-    standing: Standing,
-    leaving: Leaving,
-}
-
-#[derive(Debug)]
-struct Waiting<T> {
-    item: T,
-    rate: Option<(TriggerId, f64)>,
+    listing: Listing,
 }
 
 /// Whether the outlet stands in the list of those that may begin something.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum Listing {
     Listed,
     Unlisted,
-}
-
-/// Whether a wake is set that looks whether the outlet is still of use.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leaving {
-    Watched,
-    Unwatched,
 }
 
 /// Leave to begin one attempt; to be given back with [`Outlets::finished`].
 #[derive(Debug)]
 pub struct Leave {
     outlet: OutletId,
+    lane: LaneKey,
     round: Round,
 }
 
@@ -136,13 +127,15 @@ pub struct OutletStatus {
     pub origin: String,
     /// Whether it lets attempts through.
     pub state: OutletState,
-    /// Attempts at once at most, for now.
+    /// Lanes that send there, or did a moment ago.
+    pub lanes: usize,
+    /// Attempts at once at most, for now: the limits of these lanes together.
     pub limit: usize,
     /// Attempts that are being sent.
     pub in_flight: usize,
     /// Attempts that wait for their turn.
     pub queued: usize,
-    /// Signs of trouble since the last answer.
+    /// Signs of trouble since each lane's last answer.
     pub failures: u32,
     /// For how much longer the origin wants to be left alone, in milliseconds.
     pub gated_ms: Option<u64>,
@@ -152,11 +145,11 @@ pub struct OutletStatus {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum OutletState {
-    /// It does, up to its limit.
+    /// It does, up to the limit of each lane.
     Open,
     /// It does not, until the time has passed that the origin asked for with `Retry-After`.
     Gated,
-    /// One probe at a time: nothing was heard from the origin.
+    /// One probe of each lane at a time: none has heard from the origin.
     Closed,
 }
 
@@ -201,6 +194,7 @@ impl<T> Outlets<T> {
             by_origin: HashMap::new(),
             last_id: 0,
             ready: VecDeque::new(),
+            crowded: BTreeSet::new(),
             wakes: BinaryHeap::new(),
             buckets: HashMap::new(),
             lanes: HashMap::new(),
@@ -216,30 +210,33 @@ impl<T> Outlets<T> {
         rate: Option<(TriggerId, f64)>,
         item: T,
     ) {
-        let id = self.outlet_of(now, origin);
+        let id = self.outlet_of(origin);
         let outlet = self.outlets.get_mut(&id).expect("the outlet was just found or made");
-        outlet.queued += 1;
-        outlet.used = now;
-        let queue = outlet.lanes.entry(lane).or_insert_with(|| {
+        let pipe = outlet.pipes.entry(lane).or_insert_with(|| {
             self.lanes.entry(lane).or_default().push(id);
-            outlet.turns.push_back(lane);
-            VecDeque::new()
+            Pipe::new(now)
         });
-        queue.push_back(Waiting { item, rate });
-        self.list(id);
+        pipe.used = now;
+        pipe.queue.push_back(Waiting { item, rate });
+        self.line_up(id, lane);
     }
 
     /// Takes back everything of a lane that has not begun.
-    pub fn withdraw(&mut self, lane: LaneKey) -> Vec<T> {
+    pub fn withdraw(&mut self, now: Instant, lane: LaneKey) -> Vec<T> {
         let mut items = Vec::new();
-        for id in self.lanes.remove(&lane).unwrap_or_default() {
-            let Some(outlet) = self.outlets.get_mut(&id) else { continue };
-            let queue = outlet.lanes.remove(&lane).unwrap_or_default();
-            outlet.queued -= queue.len();
-            outlet.turns.retain(|turn| *turn != lane);
-            outlet.throttled.retain(|(_, throttled)| *throttled != lane);
-            items.extend(queue.into_iter().map(|waiting| waiting.item));
-            self.watch(id);
+        for id in self.lanes.get(&lane).cloned().unwrap_or_default() {
+            let outlet = self.outlets.get_mut(&id).expect("an outlet with a pipe stays");
+            let pipe = outlet.pipes.get_mut(&lane).expect("the lane has a pipe there");
+            items.extend(pipe.queue.drain(..).map(|waiting| waiting.item));
+            pipe.used = now;
+            match std::mem::replace(&mut pipe.standing, Standing::Aside) {
+                Standing::Aside | Standing::Throttled(_) => {}
+                Standing::InTurn => outlet.turns.retain(|turn| *turn != lane),
+                Standing::Crowded => {
+                    self.crowded.remove(&(pipe.in_flight, id, lane));
+                }
+            }
+            self.watch(id, lane);
         }
         items
     }
@@ -247,64 +244,60 @@ impl<T> Outlets<T> {
     /// The next attempt that may begin now.
     pub fn next(&mut self, now: Instant) -> Option<(Leave, T)> {
         self.wake(now);
-        let free = self.most - self.in_flight;
-        if free == 0 {
+        if self.in_flight == self.most {
             return None;
         }
-        for _ in 0..self.ready.len() {
-            let id = self.ready.pop_front()?;
-            let Some(outlet) = self.outlets.get_mut(&id) else { continue };
-            outlet.standing = Standing::Unlisted;
-            if outlet.in_flight >= outlet.window.limit() || outlet.gate.is_some() {
-                continue;
-            }
-            if outlet.in_flight > 0 && outlet.in_flight >= free / SHARE {
+        loop {
+            if let Some(id) = self.ready.pop_front() {
+                let begun = self.take_turn(id, now);
                 self.list(id);
-                continue;
+                if begun.is_some() {
+                    return begun;
+                }
+            } else {
+                // Only now, and one at a time: what is free may be enough for the first and not for the second.
+                let &(in_flight, id, lane) = self.crowded.first()?;
+                if in_flight >= self.share() {
+                    return None;
+                }
+                self.crowded.pop_first();
+                self.line_up_again(id, lane);
             }
-            let Some((lane, waiting)) = Self::take_turn(outlet, now, &mut self.buckets, &mut self.wakes, id)
-            else {
-                continue;
-            };
-            outlet.in_flight += 1;
-            self.in_flight += 1;
-            let leave = Leave { outlet: id, round: outlet.window.round() };
-            if !outlet.lanes.contains_key(&lane) {
-                self.forget(lane, id);
-            }
-            self.list(id);
-            return Some((leave, waiting.item));
         }
-        None
     }
 
     /// Takes in how an attempt ended that [`next`](Self::next) gave leave to; says whether that is news.
     pub fn finished(&mut self, now: Instant, leave: &Leave, feedback: Feedback) -> Option<Notice> {
-        let id = leave.outlet;
+        let &Leave { outlet: id, lane, round } = leave;
         self.in_flight -= 1;
-        let outlet = self.outlets.get_mut(&id).expect("an outlet with something in flight stays");
+        let outlet = self.outlets.get_mut(&id).expect("an outlet with a pipe stays");
+        let pipe = outlet.pipes.get_mut(&lane).expect("a pipe with something in flight stays");
         match feedback {
-            Feedback::Took | Feedback::Refused => outlet.window.served(outlet.in_flight),
+            Feedback::Took | Feedback::Refused => pipe.window.served(pipe.in_flight),
             Feedback::Congested { gate } => {
-                outlet.window.congested(leave.round);
-                if let Some(until) = gate.and_then(|gate| now.checked_add(gate)).filter(|until| *until > now)
-                {
-                    outlet.gate = outlet.gate.max(Some(until));
-                    self.wakes.push(Reverse((until, id)));
+                pipe.window.congested(round);
+                let until = gate.and_then(|gate| now.checked_add(gate)).filter(|until| *until > now);
+                if until > outlet.gate {
+                    outlet.gate = until;
+                    self.wakes.extend(until.map(|until| Reverse((until, id, lane))));
                 }
             }
         }
-        outlet.in_flight -= 1;
-        outlet.used = now;
+        if pipe.standing == Standing::Crowded {
+            self.crowded.remove(&(pipe.in_flight, id, lane));
+            pipe.standing = Standing::Aside;
+        }
+        pipe.in_flight -= 1;
+        pipe.used = now;
         let notice = outlet.health.observe(now, feedback == Feedback::Took);
-        self.list(id);
-        self.watch(id);
+        self.line_up(id, lane);
+        self.watch(id, lane);
         notice
     }
 
     /// When [`next`](Self::next) may have something that it has not now.
     pub fn next_timeout(&self) -> Option<Instant> {
-        self.wakes.peek().map(|Reverse((at, _))| *at)
+        self.wakes.peek().map(|Reverse((at, ..))| *at)
     }
 
     /// Attempts that have begun and not ended.
@@ -319,156 +312,182 @@ impl<T> Outlets<T> {
         all
     }
 
-    fn outlet_of(&mut self, now: Instant, origin: &Origin) -> OutletId {
+    fn outlet_of(&mut self, origin: &Origin) -> OutletId {
         if let Some(id) = self.by_origin.get(origin) {
             return *id;
         }
         self.last_id += 1;
         let id = OutletId(self.last_id);
         self.by_origin.insert(origin.clone(), id);
-        self.outlets.insert(id, Outlet::new(origin.clone(), now));
+        self.outlets.insert(id, Outlet::new(origin.clone()));
         id
     }
 
-    fn take_turn(
-        outlet: &mut Outlet<T>,
-        now: Instant,
-        buckets: &mut HashMap<TriggerId, Bucket>,
-        wakes: &mut BinaryHeap<Reverse<(Instant, OutletId)>>,
-        id: OutletId,
-    ) -> Option<(LaneKey, Waiting<T>)> {
-        while let Some(lane) = outlet.turns.pop_front() {
-            let queue = outlet.lanes.get_mut(&lane).expect("a lane with a turn has a queue");
-            let first = queue.front().expect("a queue without attempts is removed");
+    fn pipe(&mut self, id: OutletId, lane: LaneKey) -> Option<&mut Pipe<T>> {
+        self.outlets.get_mut(&id)?.pipes.get_mut(&lane)
+    }
+
+    /// What a lane may have in flight, for now, before it begins more.
+    fn share(&self) -> usize {
+        (self.most - self.in_flight) / SHARE
+    }
+
+    /// Begins an attempt of the first lane in turn that may; those before it leave the turns until they may.
+    fn take_turn(&mut self, id: OutletId, now: Instant) -> Option<(Leave, T)> {
+        let share = self.share();
+        let outlet = self.outlets.get_mut(&id)?;
+        outlet.listing = Listing::Unlisted;
+        while outlet.gate.is_none()
+            && let Some(lane) = outlet.turns.pop_front()
+        {
+            let pipe = outlet.pipes.get_mut(&lane).expect("a lane in turn has a pipe");
+            pipe.standing = Standing::Aside;
+            if pipe.in_flight >= pipe.window.limit() {
+                continue;
+            }
+            if pipe.in_flight > 0 && pipe.in_flight >= share {
+                pipe.standing = Standing::Crowded;
+                self.crowded.insert((pipe.in_flight, id, lane));
+                continue;
+            }
+            let first = pipe.queue.front().expect("a lane in turn has something queued");
             if let Some((trigger, rate)) = &first.rate {
                 // Looked up before it is made: an entry would clone the name for every request.
-                let leave = match buckets.get_mut(trigger) {
+                let leave = match self.buckets.get_mut(trigger) {
                     Some(bucket) => bucket.take(now, *rate),
                     None => {
                         let mut bucket = Bucket::new(now);
                         let leave = bucket.take(now, *rate);
-                        buckets.insert(trigger.clone(), bucket);
+                        self.buckets.insert(trigger.clone(), bucket);
                         leave
                     }
                 };
                 if let Err(until) = leave {
-                    outlet.throttled.insert((until, lane));
-                    wakes.push(Reverse((until, id)));
+                    pipe.standing = Standing::Throttled(until);
+                    self.wakes.push(Reverse((until, id, lane)));
                     continue;
                 }
             }
-            let waiting = queue.pop_front().expect("it has just been seen");
-            if queue.is_empty() {
-                outlet.lanes.remove(&lane);
-            } else {
-                outlet.turns.push_back(lane);
-            }
-            outlet.queued -= 1;
-            return Some((lane, waiting));
+            let waiting = pipe.queue.pop_front().expect("it has just been seen");
+            pipe.in_flight += 1;
+            self.in_flight += 1;
+            let leave = Leave { outlet: id, lane, round: pipe.window.round() };
+            self.line_up(id, lane);
+            return Some((leave, waiting.item));
         }
         None
     }
 
     fn wake(&mut self, now: Instant) {
-        while let Some(Reverse((at, id))) = self.wakes.peek().copied()
+        while let Some(&Reverse((at, id, lane))) = self.wakes.peek()
             && at <= now
         {
             self.wakes.pop();
             let Some(outlet) = self.outlets.get_mut(&id) else { continue };
-            if outlet.gate.is_some_and(|gate| gate <= now) {
-                outlet.gate = None;
-            }
-            while let Some(&(until, lane)) = outlet.throttled.first()
-                && until <= now
-            {
-                outlet.throttled.pop_first();
-                outlet.turns.push_back(lane);
+            outlet.gate = outlet.gate.filter(|gate| *gate > now);
+            if outlet.pipes.get(&lane).is_some_and(|pipe| pipe.standing == Standing::Throttled(at)) {
+                self.line_up_again(id, lane);
             }
             self.list(id);
-            self.leave(id, now);
+            self.leave(id, lane, at, now);
+        }
+    }
+
+    /// Gives a lane that was throttled or crowded a turn at its outlet.
+    fn line_up_again(&mut self, id: OutletId, lane: LaneKey) {
+        if let Some(pipe) = self.pipe(id, lane) {
+            pipe.standing = Standing::Aside;
+            self.line_up(id, lane);
+        }
+    }
+
+    /// Gives a lane a turn at its outlet if it has something queued and waits for nothing else.
+    fn line_up(&mut self, id: OutletId, lane: LaneKey) {
+        if let Some(outlet) = self.outlets.get_mut(&id)
+            && let Some(pipe) = outlet.pipes.get_mut(&lane)
+            && pipe.standing == Standing::Aside
+            && !pipe.queue.is_empty()
+        {
+            pipe.standing = Standing::InTurn;
+            outlet.turns.push_back(lane);
+            self.list(id);
         }
     }
 
     fn list(&mut self, id: OutletId) {
         if let Some(outlet) = self.outlets.get_mut(&id)
-            && outlet.standing == Standing::Unlisted
+            && outlet.listing == Listing::Unlisted
+            && outlet.gate.is_none()
             && !outlet.turns.is_empty()
         {
-            outlet.standing = Standing::Listed;
+            outlet.listing = Listing::Listed;
             self.ready.push_back(id);
         }
     }
 
-    /// Sets a wake that removes the outlet if nobody has used it until then.
-    fn watch(&mut self, id: OutletId) {
-        if let Some(outlet) = self.outlets.get_mut(&id)
-            && outlet.is_idle()
-            && outlet.leaving == Leaving::Unwatched
+    /// Sets a wake that removes the pipe if nobody has used it until then.
+    fn watch(&mut self, id: OutletId, lane: LaneKey) {
+        if let Some(pipe) = self.pipe(id, lane)
+            && pipe.is_idle()
+            && pipe.leaving.is_none()
         {
-            outlet.leaving = Leaving::Watched;
-            self.wakes.push(Reverse((outlet.used + LINGER, id)));
+            let due = pipe.used + LINGER;
+            pipe.leaving = Some(due);
+            self.wakes.push(Reverse((due, id, lane)));
         }
     }
 
-    fn leave(&mut self, id: OutletId, now: Instant) {
+    /// Removes the pipe, and with the last one the outlet, if a wake that was set for `at` finds them out of use.
+    fn leave(&mut self, id: OutletId, lane: LaneKey, at: Instant, now: Instant) {
         let Some(outlet) = self.outlets.get_mut(&id) else { return };
-        let due = outlet.used + LINGER;
-        if !outlet.is_idle() || outlet.leaving == Leaving::Unwatched {
-            outlet.leaving = Leaving::Unwatched;
-        } else if due <= now && outlet.gate.is_none() {
+        if let Some(pipe) = outlet.pipes.get_mut(&lane).filter(|pipe| pipe.leaving == Some(at)) {
+            pipe.leaving = None;
+            if !pipe.is_idle() || pipe.used + LINGER > now {
+                return self.watch(id, lane);
+            }
+            outlet.pipes.remove(&lane);
+            if let Some(outlets) = self.lanes.get_mut(&lane) {
+                outlets.retain(|outlet| *outlet != id);
+                if outlets.is_empty() {
+                    self.lanes.remove(&lane);
+                }
+            }
+        }
+        if outlet.pipes.is_empty() && outlet.gate.is_none() {
             self.by_origin.remove(&outlet.origin);
             self.outlets.remove(&id);
             self.buckets.retain(|_, bucket| !bucket.is_full(now));
-        } else {
-            self.wakes.push(Reverse((due.max(outlet.gate.unwrap_or(due)), id)));
-        }
-    }
-
-    fn forget(&mut self, lane: LaneKey, id: OutletId) {
-        if let Some(outlets) = self.lanes.get_mut(&lane) {
-            outlets.retain(|outlet| *outlet != id);
-            if outlets.is_empty() {
-                self.lanes.remove(&lane);
-            }
         }
     }
 }
 
 impl<T> Outlet<T> {
-    fn new(origin: Origin, now: Instant) -> Self {
+    fn new(origin: Origin) -> Self {
         Self {
             origin,
-            window: Window::new(),
             health: Health::default(),
-            in_flight: 0,
-            queued: 0,
             gate: None,
-            lanes: HashMap::new(),
+            pipes: HashMap::new(),
             turns: VecDeque::new(),
-            throttled: BTreeSet::new(),
-            used: now,
-            standing: Standing::Unlisted,
-            leaving: Leaving::Unwatched,
+            listing: Listing::Unlisted,
         }
-    }
-
-    fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.queued == 0
     }
 
     fn status(&self, now: Instant) -> OutletStatus {
         let gated = self.gate.map(|gate| gate.saturating_duration_since(now)).filter(|left| !left.is_zero());
+        let sum = |of: fn(&Pipe<T>) -> usize| self.pipes.values().map(of).sum();
         OutletStatus {
             origin: self.origin.to_string(),
             state: match gated {
                 Some(_) => OutletState::Gated,
-                None if self.window.is_closed() => OutletState::Closed,
+                None if self.pipes.values().all(|pipe| pipe.window.is_closed()) => OutletState::Closed,
                 None => OutletState::Open,
             },
-            limit: self.window.limit(),
-            in_flight: self.in_flight,
-            queued: self.queued,
-            failures: self.window.failures(),
+            lanes: self.pipes.len(),
+            limit: sum(|pipe| pipe.window.limit()),
+            in_flight: sum(|pipe| pipe.in_flight),
+            queued: sum(|pipe| pipe.queue.len()),
+            failures: self.pipes.values().fold(0, |sum, pipe| sum.saturating_add(pipe.window.failures())),
             gated_ms: gated.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
         }
     }

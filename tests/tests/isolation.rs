@@ -56,7 +56,6 @@ async fn a_backlog_behind_one_subscriber_stays_on_disk_and_is_caught_up_later() 
     // allocator has not given back.
     const BESIDE: u64 = 32 * MIB + 64 * MIB;
     let load = Load { connections: 8, bytes: 256 * 1024, keys: 0 };
-    // Each an origin of its own: what shares an origin shares its limit.
     let (healthy, late) = (Subscriber::start().await, Subscriber::start().await);
     late.hold("/");
     let trigon = Standalone::start_with(

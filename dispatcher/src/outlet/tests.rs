@@ -41,6 +41,64 @@ fn lanes_take_turns_whatever_their_backlog() {
     assert_eq!(items(&begun), [0, 100, 1, 101, 2, 3, 4, 5, 6, 7, 8, 9]);
 }
 
+/// DLV-28
+#[test]
+fn a_lane_that_hears_nothing_does_not_stop_another_lane_of_its_origin() {
+    let (now, to) = (Instant::now(), origin("http://a"));
+    let mut outlets = Outlets::new(1000);
+    for item in 0..500 {
+        outlets.offer(now, &to, lane(1), None, item);
+    }
+    let silent = all_that_may_begin(&mut outlets, now);
+    assert_eq!(silent.len(), LIMIT_START);
+    for item in 1_000..1_500 {
+        outlets.offer(now, &to, lane(2), None, item);
+        let (leave, begun) = outlets.next(now).unwrap();
+        assert_eq!(begun, item);
+        outlets.finished(now, &leave, Feedback::Took);
+    }
+    assert!(outlets.next(now).is_none());
+}
+
+/// DLV-17, DLV-28
+#[test]
+fn the_trouble_of_one_lane_does_not_shrink_the_limit_of_another() {
+    let (now, to) = (Instant::now(), origin("http://a"));
+    let mut outlets = Outlets::new(1000);
+    for item in 0..500 {
+        outlets.offer(now, &to, lane(1), None, item);
+    }
+    for _ in 0..20 {
+        let (leave, _) = outlets.next(now).unwrap();
+        outlets.finished(now, &leave, Feedback::Congested { gate: None });
+    }
+    assert_eq!(outlets.status(now)[0].state, OutletState::Closed);
+    for item in 1_000..1_100 {
+        outlets.offer(now, &to, lane(2), None, item);
+    }
+    let status = &outlets.status(now)[0];
+    assert_eq!((status.state, status.lanes, status.limit), (OutletState::Open, 2, 1 + LIMIT_START));
+    let begun = items(&all_that_may_begin(&mut outlets, now));
+    assert_eq!(begun.iter().filter(|item| **item >= 1_000).count(), LIMIT_START);
+    assert_eq!(begun.len(), LIMIT_START + 1);
+}
+
+/// What a lane has taught is its own, also when nobody waits for the end of its attempts any more.
+#[test]
+fn an_attempt_of_a_withdrawn_lane_ends_in_the_limit_of_that_lane() {
+    let (now, to) = (Instant::now(), origin("http://a"));
+    let mut outlets = Outlets::new(1000);
+    for number in [1, 2] {
+        outlets.offer(now, &to, lane(number), None, 1);
+    }
+    let begun = all_that_may_begin(&mut outlets, now);
+    outlets.withdraw(now, lane(1));
+    outlets.finished(now, &begun[0].0, Feedback::Congested { gate: None });
+    assert_eq!(outlets.status(now)[0].limit, LIMIT_START / 2 + LIMIT_START);
+    outlets.offer(now, &to, lane(1), None, 2);
+    assert_eq!(outlets.status(now)[0].limit, LIMIT_START / 2 + LIMIT_START);
+}
+
 /// DLV-17
 #[test]
 fn a_dead_origin_gets_one_probe_at_a_time_and_recovers() {
@@ -137,6 +195,41 @@ fn slow_origins_leave_room_for_one_more() {
     assert_eq!(items(&all_that_may_begin(&mut outlets, now)), [9_999]);
 }
 
+/// DLV-28
+#[test]
+fn many_lanes_that_hear_nothing_leave_room_for_one_more_at_their_origin() {
+    let (now, to) = (Instant::now(), origin("http://a"));
+    let mut outlets = Outlets::new(1024);
+    for number in 0..500 {
+        for item in 0..200 {
+            outlets.offer(now, &to, lane(number), None, item);
+        }
+    }
+    assert!(all_that_may_begin(&mut outlets, now).len() < 1024, "the silent lanes have taken everything");
+    outlets.offer(now, &to, lane(1000), None, 9_999);
+    assert_eq!(items(&all_that_may_begin(&mut outlets, now)), [9_999]);
+}
+
+#[test]
+fn a_lane_that_holds_too_much_goes_on_when_another_has_ended() {
+    let now = Instant::now();
+    let mut outlets = Outlets::new(64);
+    for item in 0..64 {
+        outlets.offer(now, &origin("http://a"), lane(1), None, item);
+        outlets.offer(now, &origin("http://b"), lane(2), None, 100 + item);
+    }
+    let begun = all_that_may_begin(&mut outlets, now);
+    let (of_a, of_b): (Vec<_>, Vec<_>) = begun.into_iter().partition(|(_, item)| *item < 100);
+    assert!(of_a.len() < LIMIT_START && of_b.len() < LIMIT_START);
+    outlets.withdraw(now, lane(2));
+    for (leave, _) in &of_b {
+        outlets.finished(now, leave, Feedback::Took);
+    }
+    let more = all_that_may_begin(&mut outlets, now).len();
+    assert!(more > 0);
+    assert_eq!(of_a.len() + more, 64 / (SHARE + 1), "a part of what it leaves free");
+}
+
 #[test]
 fn what_has_not_begun_is_withdrawn_and_nothing_else() {
     let (now, to) = (Instant::now(), origin("http://a"));
@@ -148,8 +241,8 @@ fn what_has_not_begun_is_withdrawn_and_nothing_else() {
     }
     let (leave, begun) = outlets.next(now).unwrap();
     assert_eq!(begun, 0);
-    assert_eq!(outlets.withdraw(lane(1)), [1, 2]);
-    assert_eq!(outlets.withdraw(lane(1)), [0; 0]);
+    assert_eq!(outlets.withdraw(now, lane(1)), [1, 2]);
+    assert_eq!(outlets.withdraw(now, lane(1)), [0; 0]);
     outlets.finished(now, &leave, Feedback::Took);
     let (_, begun) = outlets.next(now).unwrap();
     assert_eq!(begun, 10);
@@ -169,6 +262,40 @@ fn outlets_without_use_vanish() {
     assert!(outlets.next(due).is_none());
     assert!(outlets.status(now).is_empty());
     assert!(outlets.next_timeout().is_none());
+}
+
+#[test]
+fn the_limit_of_a_lane_that_sends_nothing_vanishes_and_its_outlet_stays_for_others() {
+    let (mut now, to) = (Instant::now(), origin("http://a"));
+    let mut outlets = Outlets::new(10);
+    outlets.offer(now, &to, lane(1), None, 1);
+    let (leave, _) = outlets.next(now).unwrap();
+    outlets.finished(now, &leave, Feedback::Congested { gate: None });
+    for _ in 0..4 {
+        assert_eq!(outlets.status(now)[0].limit % LIMIT_START, LIMIT_START / 2);
+        now += LINGER / 4;
+        outlets.offer(now, &to, lane(2), None, 2);
+        let (leave, _) = outlets.next(now).unwrap();
+        outlets.finished(now, &leave, Feedback::Took);
+    }
+    assert_eq!((outlets.status(now)[0].lanes, outlets.status(now)[0].limit), (1, LIMIT_START));
+    outlets.offer(now, &to, lane(1), None, 3);
+    assert_eq!(outlets.status(now)[0].limit, 2 * LIMIT_START);
+}
+
+#[test]
+fn a_gate_outlives_the_lanes_that_met_it() {
+    let (now, to) = (Instant::now(), origin("http://a"));
+    let mut outlets = Outlets::new(10);
+    outlets.offer(now, &to, lane(1), None, 1);
+    let (leave, _) = outlets.next(now).unwrap();
+    outlets.finished(now, &leave, Feedback::Congested { gate: Some(3 * LINGER) });
+    assert!(outlets.next(now + 2 * LINGER).is_none());
+    let status = &outlets.status(now + 2 * LINGER)[0];
+    assert_eq!((status.state, status.lanes), (OutletState::Gated, 0));
+    outlets.offer(now + 2 * LINGER, &to, lane(2), None, 2);
+    assert!(outlets.next(now + 2 * LINGER).is_none());
+    assert_eq!(items(&all_that_may_begin(&mut outlets, now + 3 * LINGER)), [2]);
 }
 
 proptest::proptest! {
@@ -191,8 +318,10 @@ proptest::proptest! {
                     let begun = all_that_may_begin(&mut outlets, now);
                     left.extend(items(&begun));
                     held.extend(begun);
+                    let least = outlets.crowded.first().map_or(most, |(in_flight, ..)| *in_flight);
+                    assert!(held.len() == most || least >= outlets.share());
                 }
-                4 => left.extend(outlets.withdraw(lane(number))),
+                4 => left.extend(outlets.withdraw(now, lane(number))),
                 5 => now += Duration::from_millis(u64::from(place) * 700),
                 _ => if let Some((leave, _)) = held.pop() {
                     let feedback = match place {
@@ -205,6 +334,7 @@ proptest::proptest! {
             }
             assert!(outlets.in_flight() <= most);
             assert_eq!(outlets.in_flight(), held.len());
+            check(&outlets);
         }
         for _ in 0..10_000 {
             for (leave, _) in held.drain(..) {
@@ -220,5 +350,39 @@ proptest::proptest! {
         left.sort_unstable();
         assert_eq!(left, (0..offered).collect::<Vec<_>>());
         assert!(outlets.status(now).is_empty());
+        assert!(outlets.lanes.is_empty() && outlets.crowded.is_empty() && outlets.wakes.is_empty());
     }
+}
+
+/// Every lane stands where its outlet and the process look for it, and nowhere else.
+fn check(outlets: &Outlets<u32>) {
+    let (mut crowded, mut in_flight) = (BTreeSet::new(), 0);
+    for (id, outlet) in &outlets.outlets {
+        let mut in_turn = BTreeSet::new();
+        for (lane, pipe) in &outlet.pipes {
+            in_flight += pipe.in_flight;
+            assert!(outlets.lanes[lane].contains(id));
+            assert!(pipe.standing == Standing::Aside || !pipe.queue.is_empty(), "{pipe:?}");
+            assert!(!pipe.is_idle() || pipe.leaving.is_some(), "nobody would remove {pipe:?}");
+            match pipe.standing {
+                Standing::InTurn => assert!(in_turn.insert(*lane)),
+                Standing::Crowded => assert!(crowded.insert((pipe.in_flight, *id, *lane))),
+                Standing::Aside => {
+                    assert!(
+                        pipe.queue.is_empty() || pipe.in_flight >= pipe.window.limit(),
+                        "stuck: {pipe:?}"
+                    );
+                }
+                Standing::Throttled(until) => {
+                    assert!(outlets.wakes.iter().any(|Reverse(wake)| *wake == (until, *id, *lane)));
+                }
+            }
+        }
+        assert_eq!(outlet.turns.len(), in_turn.len());
+        assert_eq!(outlet.turns.iter().copied().collect::<BTreeSet<_>>(), in_turn);
+        let is_due = outlet.gate.is_none() && !in_turn.is_empty();
+        assert!(!is_due || outlets.ready.contains(id), "nobody would look at {outlet:?}");
+    }
+    assert_eq!((outlets.in_flight, &outlets.crowded), (in_flight, &crowded));
+    assert_eq!(outlets.ready.iter().collect::<BTreeSet<_>>().len(), outlets.ready.len());
 }

@@ -1,16 +1,16 @@
-//! How many requests an origin gets at once: congestion control and circuit breaker in one.
+//! How many requests a lane sends to an origin at once: congestion control and circuit breaker in one.
 //!
-//! The limit halves when the origin is in trouble and grows by one for each full window that it served. It never
+//! The limit halves when the lane is in trouble there and grows by one for each full window that was served. It never
 //! falls below one, so that a dead origin still gets one probe at a time and its events still come nearer to
 //! their dead letter sink (DLV-17).
 
-/// Requests at once to an origin that nothing is known of.
+/// Requests at once of a lane to an origin of which it knows nothing.
 pub const LIMIT_START: usize = 32;
 
-/// Requests at once to one origin at most.
+/// Requests at once of one lane to one origin at most.
 pub const LIMIT_MAX: usize = 512;
 
-/// The limit of one origin.
+/// The limit of one lane at one origin.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     limit: usize,

@@ -287,6 +287,28 @@ async fn a_bad_origin_does_not_hold_up_another() {
     assert_eq!((hanging.delivered, hanging.in_flight + hanging.queued), (0, 500));
 }
 
+/// DLV-28: a gateway serves many subscribers under one host and port; one that hangs there is alone with that.
+#[tokio::test]
+async fn a_path_that_never_answers_does_not_hold_up_another_path_of_its_origin() {
+    let dir = folder();
+    let gateway = Subscriber::new(|received| match received.path.as_str() {
+        "/in/hanging" => Answer::Never,
+        _ => Answer::status(200),
+    })
+    .await;
+    let mut hanging = trigger("hanging", format!("{}/hanging", gateway.url));
+    hanging.delivery.timeout = Duration::from_secs(3600);
+    hanging.concurrency = 100;
+    let world = World::start(&log_in(&dir), vec![trigger("healthy", &gateway.url), hanging]).await;
+    let events = (0..500).map(|n| Envelope::of(event(&n.to_string())).encode(Default::default())).collect();
+    world.append(events).await;
+    let standing = world.until("healthy", "delivered", |s| s.delivered == 500).await;
+    assert_eq!(standing.failures, 0);
+    let hanging = world.trigger("hanging").total;
+    assert_conserved(&hanging);
+    assert_eq!((hanging.delivered, hanging.in_flight + hanging.queued), (0, 500));
+}
+
 /// DLV-30: one after the other, retries included.
 #[tokio::test]
 async fn in_order_within_the_partition_each_event_waits_for_the_one_before() {
