@@ -74,9 +74,13 @@ impl Outbound {
         ended
     }
 
-    /// Takes back the attempts of a lane that have not begun.
-    pub(crate) fn withdraw(&self, run: u64, lane: LaneId) -> Vec<AttemptId> {
-        let errands = self.outlets().withdraw(LaneKey { run, lane });
+    /// Takes back the attempts of lanes of a run that have not begun.
+    pub(crate) fn withdraw(&self, run: u64, lanes: impl IntoIterator<Item = LaneId>) -> Vec<AttemptId> {
+        let lanes: Vec<LaneKey> = lanes.into_iter().map(|lane| LaneKey { run, lane }).collect();
+        if lanes.is_empty() {
+            return Vec::new();
+        }
+        let errands = self.outlets().withdraw(&lanes);
         errands.into_iter().map(|errand| errand.attempt.id).collect()
     }
 

@@ -148,12 +148,16 @@ fn what_has_not_begun_is_withdrawn_and_nothing_else() {
     }
     let (leave, begun) = outlets.next(now).unwrap();
     assert_eq!(begun, 0);
-    assert_eq!(outlets.withdraw(lane(1)), [1, 2]);
-    assert_eq!(outlets.withdraw(lane(1)), [0; 0]);
+    assert_eq!(outlets.withdraw(&[lane(1)]), [1, 2]);
+    assert_eq!(outlets.withdraw(&[lane(1)]), [0; 0]);
     outlets.finished(now, &leave, Feedback::Took);
     let (_, begun) = outlets.next(now).unwrap();
     assert_eq!(begun, 10);
     assert_eq!(outlets.status(now)[0].queued, 2);
+    outlets.offer(now, &origin("http://b"), lane(3), None, 20);
+    outlets.offer(now, &to, lane(1), None, 3);
+    assert_eq!(outlets.withdraw(&[lane(2), lane(3), lane(1)]), [3, 11, 12, 20], "of every lane and outlet");
+    assert!(outlets.status(now).iter().all(|outlet| outlet.queued == 0));
 }
 
 #[test]
@@ -192,7 +196,7 @@ proptest::proptest! {
                     left.extend(items(&begun));
                     held.extend(begun);
                 }
-                4 => left.extend(outlets.withdraw(lane(number))),
+                4 => left.extend(outlets.withdraw(&[lane(number)])),
                 5 => now += Duration::from_millis(u64::from(place) * 700),
                 _ => if let Some((leave, _)) = held.pop() {
                     let feedback = match place {
