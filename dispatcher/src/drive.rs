@@ -140,10 +140,8 @@ impl Driver {
     pub(crate) async fn run(mut self) -> Ended {
         let mut work = Work::new();
         let ended = self.run_inner(&mut work).await;
-        for lane in &work.lanes {
-            // Nobody is left to take the reports.
-            drop(self.outbound.withdraw(self.run, *lane));
-        }
+        // Nobody is left to take the reports.
+        drop(self.outbound.withdraw(self.run, work.lanes.drain()));
         tracing::debug!(topic = %self.seat.at.topic, partition = %self.seat.at.partition, ?ended, "partition ended");
         ended
     }
@@ -288,10 +286,8 @@ impl Driver {
             }
             // What was started before it was withdrawn has to be queued before it can be taken back.
             let mut ended = self.start(work, reporter);
-            for lane in withdrawn {
-                let taken_back = self.outbound.withdraw(self.run, lane);
-                ended.extend(taken_back.into_iter().map(|id| (id, crate::attempt::Outcome::Withdrawn)));
-            }
+            let taken_back = self.outbound.withdraw(self.run, withdrawn);
+            ended.extend(taken_back.into_iter().map(|id| (id, crate::attempt::Outcome::Withdrawn)));
             if ended.is_empty() {
                 return drained;
             }

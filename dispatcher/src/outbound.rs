@@ -74,12 +74,16 @@ impl Outbound {
         ended
     }
 
-    /// Takes back the attempts of a lane that have not begun.
-    pub(crate) fn withdraw(&self, run: u64, lane: LaneId) -> Vec<AttemptId> {
+    /// Takes back the attempts of lanes of a run that have not begun.
+    pub(crate) fn withdraw(&self, run: u64, lanes: impl IntoIterator<Item = LaneId>) -> Vec<AttemptId> {
+        let lanes: Vec<LaneKey> = lanes.into_iter().map(|lane| LaneKey { run, lane }).collect();
+        if lanes.is_empty() {
+            return Vec::new();
+        }
         let errands = {
             let mut outlets = self.outlets();
             let due = outlets.next_timeout();
-            let errands = outlets.withdraw(now(), LaneKey { run, lane });
+            let errands = outlets.withdraw(now(), &lanes);
             self.tell_if_sooner(due, &outlets);
             errands
         };

@@ -7,7 +7,7 @@
 //! Nothing here sends, sleeps or reads a clock, and no step looks at all lanes.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::fmt;
 use std::time::{Duration, Instant};
 
@@ -221,22 +221,33 @@ impl<T> Outlets<T> {
         self.line_up(id, lane);
     }
 
-    /// Takes back everything of a lane that has not begun.
-    pub fn withdraw(&mut self, now: Instant, lane: LaneKey) -> Vec<T> {
+    /// Takes back everything of these lanes that has not begun.
+    pub fn withdraw(&mut self, now: Instant, lanes: &[LaneKey]) -> Vec<T> {
         let mut items = Vec::new();
-        for id in self.lanes.get(&lane).cloned().unwrap_or_default() {
-            let outlet = self.outlets.get_mut(&id).expect("an outlet with a pipe stays");
-            let pipe = outlet.pipes.get_mut(&lane).expect("the lane has a pipe there");
-            items.extend(pipe.queue.drain(..).map(|waiting| waiting.item));
-            pipe.used = now;
-            match std::mem::replace(&mut pipe.standing, Standing::Aside) {
-                Standing::Aside | Standing::Throttled(_) => {}
-                Standing::InTurn => outlet.turns.retain(|turn| *turn != lane),
-                Standing::Crowded => {
-                    self.crowded.remove(&(pipe.in_flight, id, lane));
+        let mut out_of_turn: BTreeMap<OutletId, BTreeSet<LaneKey>> = BTreeMap::new();
+        for lane in lanes {
+            for id in self.lanes.get(lane).cloned().unwrap_or_default() {
+                let outlet = self.outlets.get_mut(&id).expect("an outlet with a pipe stays");
+                let pipe = outlet.pipes.get_mut(lane).expect("the lane has a pipe there");
+                items.extend(pipe.queue.drain(..).map(|waiting| waiting.item));
+                pipe.used = now;
+                match std::mem::replace(&mut pipe.standing, Standing::Aside) {
+                    Standing::Aside | Standing::Throttled(_) => {}
+                    Standing::InTurn => {
+                        out_of_turn.entry(id).or_default().insert(*lane);
+                    }
+                    Standing::Crowded => {
+                        self.crowded.remove(&(pipe.in_flight, id, *lane));
+                    }
                 }
+                self.watch(id, *lane);
             }
-            self.watch(id, lane);
+        }
+        // Once per outlet and not once per lane: ten thousand lanes may be taken back together.
+        for (id, gone) in out_of_turn {
+            if let Some(outlet) = self.outlets.get_mut(&id) {
+                outlet.turns.retain(|turn| !gone.contains(turn));
+            }
         }
         items
     }

@@ -109,8 +109,9 @@ async fn first(
     }))
 }
 
-/// A cursor beyond the end means that the log has lost what was there, or that somebody has set it there. Going on
-/// at the end costs at most duplicates; waiting for the old offset to come round would skip new events.
+/// A cursor beyond the end means that the log has lost its last records, or that somebody has set it there. It goes
+/// on at the end: waiting for the old offset to come round would skip new events for long. What was accepted between
+/// the loss and this load is skipped, which is why it is a warning; starting at the beginning would repeat days.
 fn within(cursor: Cursor, extent: Extent, at: &TopicPartition, trigger: &Trigger) -> Cursor {
     if cursor.position <= extent.end {
         return cursor;

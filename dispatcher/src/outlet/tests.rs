@@ -92,7 +92,7 @@ fn an_attempt_of_a_withdrawn_lane_ends_in_the_limit_of_that_lane() {
         outlets.offer(now, &to, lane(number), None, 1);
     }
     let begun = all_that_may_begin(&mut outlets, now);
-    outlets.withdraw(now, lane(1));
+    outlets.withdraw(now, &[lane(1)]);
     outlets.finished(now, &begun[0].0, Feedback::Congested { gate: None });
     assert_eq!(outlets.status(now)[0].limit, LIMIT_START / 2 + LIMIT_START);
     outlets.offer(now, &to, lane(1), None, 2);
@@ -221,7 +221,7 @@ fn a_lane_that_holds_too_much_goes_on_when_another_has_ended() {
     let begun = all_that_may_begin(&mut outlets, now);
     let (of_a, of_b): (Vec<_>, Vec<_>) = begun.into_iter().partition(|(_, item)| *item < 100);
     assert!(of_a.len() < LIMIT_START && of_b.len() < LIMIT_START);
-    outlets.withdraw(now, lane(2));
+    outlets.withdraw(now, &[lane(2)]);
     for (leave, _) in &of_b {
         outlets.finished(now, leave, Feedback::Took);
     }
@@ -241,12 +241,20 @@ fn what_has_not_begun_is_withdrawn_and_nothing_else() {
     }
     let (leave, begun) = outlets.next(now).unwrap();
     assert_eq!(begun, 0);
-    assert_eq!(outlets.withdraw(now, lane(1)), [1, 2]);
-    assert_eq!(outlets.withdraw(now, lane(1)), [0; 0]);
+    assert_eq!(outlets.withdraw(now, &[lane(1)]), [1, 2]);
+    assert_eq!(outlets.withdraw(now, &[lane(1)]), [0; 0]);
     outlets.finished(now, &leave, Feedback::Took);
     let (_, begun) = outlets.next(now).unwrap();
     assert_eq!(begun, 10);
     assert_eq!(outlets.status(now)[0].queued, 2);
+    outlets.offer(now, &origin("http://b"), lane(3), None, 20);
+    outlets.offer(now, &to, lane(1), None, 3);
+    assert_eq!(
+        outlets.withdraw(now, &[lane(2), lane(3), lane(1)]),
+        [3, 11, 12, 20],
+        "of every lane and outlet"
+    );
+    assert!(outlets.status(now).iter().all(|outlet| outlet.queued == 0));
 }
 
 #[test]
@@ -321,7 +329,7 @@ proptest::proptest! {
                     let least = outlets.crowded.first().map_or(most, |(in_flight, ..)| *in_flight);
                     assert!(held.len() == most || least >= outlets.share());
                 }
-                4 => left.extend(outlets.withdraw(now, lane(number))),
+                4 => left.extend(outlets.withdraw(now, &[lane(number)])),
                 5 => now += Duration::from_millis(u64::from(place) * 700),
                 _ => if let Some((leave, _)) = held.pop() {
                     let feedback = match place {

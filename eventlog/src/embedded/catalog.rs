@@ -106,7 +106,11 @@ impl Catalog {
         if self.is_closed() {
             return Err(LogError::Closed);
         }
-        let Some(topic) = self.find(name) else { return Ok(None) };
+        let Some(topic) = self.find(name) else {
+            // An earlier deletion may have failed after the folder had moved: then a crash would bring it back.
+            self.sync_folders().map_err(|error| failed(name, "delete", &error))?;
+            return Ok(None);
+        };
         let grave = self.dir.join(DELETED).join(topic.id.to_string());
         // Nothing is written while the folder moves.
         let mut writer = topic.writer.lock().expect(LOCKED);
@@ -117,8 +121,7 @@ impl Catalog {
         self.topics.write().expect(LOCKED).remove(name);
         topic.end(State::Deleted);
         self.version.send_modify(|version| *version += 1);
-        let folders = [DELETED, TOPICS].map(|folder| self.disk.sync_dir(&self.dir.join(folder)));
-        folders.into_iter().collect::<io::Result<()>>().map_err(|error| failed(name, "delete", &error))?;
+        self.sync_folders().map_err(|error| failed(name, "delete", &error))?;
         if let Err(error) = self.disk.remove_dir(&grave) {
             tracing::warn!(topic = %name, %error, "could not remove a deleted topic's files; the next start will");
         }
@@ -133,6 +136,10 @@ impl Catalog {
             topic.end(State::Closed);
         }
         self.version.send_modify(|version| *version += 1);
+    }
+
+    fn sync_folders(&self) -> io::Result<()> {
+        [DELETED, TOPICS].map(|folder| self.disk.sync_dir(&self.dir.join(folder))).into_iter().collect()
     }
 
     fn create_new(&self, name: &TopicName, settings: &TopicSettings) -> io::Result<()> {
