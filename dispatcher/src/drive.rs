@@ -1,26 +1,33 @@
 //! Drives one owned partition: carries out what its machine decides, and tells the machine what happened.
 //!
 //! One task per partition. It owns the reads, cursor loads and commits of the partition; attempts are carried by
-//! [`Outbound`]. It decides nothing: all of that is in [`Partition`].
+//! [`Outbound`]. It decides nothing: all of that is in [`Partition`](crate::partition::Partition).
 
 use std::collections::{HashMap, HashSet, VecDeque};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt, join_all};
+use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant as TokioInstant, sleep, sleep_until};
-use trigon_core::cursor::Cursor;
-use trigon_core::name::{BrokerId, Offset, TopicPartition};
-use trigon_core::routing::{Broker, RoutingTable, StartFrom, Trigger};
-use trigon_eventlog::{Batch, Commit, Extent, LogError, Scan, SharedLog};
+use tokio::time::{Instant as TokioInstant, sleep};
+use trigon_core::name::{GroupName, Offset, TopicPartition};
+use trigon_core::routing::{Broker, RoutingTable, Trigger};
+use trigon_eventlog::{Batch, Commit, LogError, Scan, SharedLog};
 
+use self::load::{LoadEnd, load};
+pub(crate) use self::seat::Seat;
+use self::trouble::Trouble;
 use crate::attempt::{Attempt, LaneId};
 use crate::metrics::Metrics;
 use crate::outbound::{Errand, Outbound, Report, now};
-use crate::partition::{Action, CommitResult, Input, LaneStatus, Partition, ScanId};
+use crate::partition::{Action, CommitResult, Input, ScanId};
+use crate::wait::{end_of, until};
+
+mod load;
+mod seat;
+mod trouble;
 
 /// Bytes that one read asks for.
 pub const READ_BYTES: usize = 512 << 10;
@@ -30,12 +37,6 @@ pub const REPORTS: usize = 1024;
 
 /// Cursors that are loaded in one go.
 pub const LOADS: usize = 256;
-
-/// The wait after the first of several failures of the log; it doubles up to [`LOG_BACKOFF_MAX`].
-const LOG_BACKOFF: Duration = Duration::from_millis(100);
-
-/// The longest wait after a failure of the log.
-const LOG_BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A routing table with its number; later tables have higher ones.
 #[derive(Clone, Debug)]
@@ -74,55 +75,6 @@ pub(crate) enum Ended {
     Gone,
 }
 
-/// What others may know of a partition that is being driven.
-#[derive(Debug)]
-pub(crate) struct Seat {
-    pub(crate) at: TopicPartition,
-    pub(crate) broker: BrokerId,
-    machine: Mutex<Partition>,
-    extent: Mutex<Extent>,
-    /// The routing table that the machine has.
-    generation: AtomicU64,
-    /// Cursors asked for and not loaded.
-    loading: AtomicUsize,
-}
-
-impl Seat {
-    pub(crate) fn new(broker: BrokerId, machine: Partition) -> Self {
-        Self {
-            at: machine.at().clone(),
-            broker,
-            machine: Mutex::new(machine),
-            extent: Mutex::default(),
-            generation: AtomicU64::new(0),
-            loading: AtomicUsize::new(0),
-        }
-    }
-
-    /// How every lane stands.
-    pub(crate) fn lanes(&self) -> Vec<LaneStatus> {
-        self.machine().status()
-    }
-
-    /// The offsets that the partition had when they were last looked up.
-    pub(crate) fn extent(&self) -> Extent {
-        *self.extent.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn note_extent(&self, extent: Extent) {
-        *self.extent.lock().unwrap_or_else(PoisonError::into_inner) = extent;
-    }
-
-    /// Whether every Trigger of this routing table has its cursor.
-    pub(crate) fn serves(&self, generation: u64) -> bool {
-        self.generation.load(Ordering::Acquire) >= generation && self.loading.load(Ordering::Acquire) == 0
-    }
-
-    fn machine(&self) -> MutexGuard<'_, Partition> {
-        self.machine.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
 /// The task of one partition.
 pub(crate) struct Driver {
     /// Names this run of the partition in the outlets; never used twice.
@@ -136,6 +88,8 @@ pub(crate) struct Driver {
     pub(crate) wish: watch::Receiver<Wish>,
     /// The routing table that the machine has and whose actions have not all been taken.
     pub(crate) taken: Option<u64>,
+    /// Groups that stood in a topic of this name that is gone.
+    pub(crate) stood: Arc<HashSet<GroupName>>,
     /// Told whenever [`Seat::serves`] may have changed.
     pub(crate) progress: Arc<tokio::sync::Notify>,
 }
@@ -169,17 +123,6 @@ struct ReadEnd {
     reader: Option<Box<dyn Scan>>,
     result: Result<Batch, LogError>,
 }
-
-struct LoadEnd {
-    loaded: Vec<(LaneId, Cursor)>,
-    again: Vec<(LaneId, Arc<Trigger>)>,
-    error: Option<LogError>,
-    extent: Option<Extent>,
-}
-
-/// Failures in a row of one kind.
-#[derive(Debug, Default)]
-struct Trouble(u32);
 
 /// What a round of the loop has to go on with.
 enum Woken {
@@ -236,7 +179,7 @@ impl Driver {
                 Ok(()) = self.routes.changed() => Woken::Routes,
                 done = end_of(&mut work.committing) => Woken::Committed(done),
                 done = end_of(&mut work.loading) => Woken::Loaded(done),
-                () = at(wake) => Woken::Time,
+                () = until(wake.map(TokioInstant::from_std)) => Woken::Time,
                 _ = reports.recv_many(&mut ended, REPORTS) => Woken::Reports,
                 Some(read) = work.reads.next(), if !work.reads.is_empty() => match read {
                     Ok(end) => Woken::Read(end),
@@ -399,9 +342,10 @@ impl Driver {
             let some = work.loads.len().min(LOADS);
             let wanted: Vec<_> = work.loads.drain(..some).collect();
             let (log, at, wait) = (Arc::clone(&self.log), self.seat.at.clone(), work.load_trouble.wait());
+            let stood = Arc::clone(&self.stood);
             let load = async move {
                 pause(wait).await;
-                load(&log, &at, wanted).await
+                load(&log, &at, wanted, &stood).await
             };
             work.loading = Some(load.boxed());
         }
@@ -493,57 +437,9 @@ impl Work {
     }
 }
 
-impl Trouble {
-    /// How long to wait before the next try.
-    fn wait(&self) -> Duration {
-        match self.0 {
-            0 => Duration::ZERO,
-            n => LOG_BACKOFF.saturating_mul(1 << n.min(16)).min(LOG_BACKOFF_MAX),
-        }
-    }
-
-    /// Counts, and says so once when trouble begins or ends; `true` when it will not end.
-    fn note(&mut self, error: Option<&LogError>, at: &TopicPartition, what: &'static str) -> bool {
-        let TopicPartition { topic, partition } = at;
-        match error {
-            None => {
-                if std::mem::take(&mut self.0) > 0 {
-                    tracing::info!(%topic, %partition, what, "the log works again");
-                }
-                false
-            }
-            Some(error) => {
-                if self.0 == 0 {
-                    tracing::warn!(%topic, %partition, what, %error, "the log fails");
-                }
-                self.0 = self.0.saturating_add(1);
-                match error {
-                    LogError::UnknownTopic(_) | LogError::UnknownPartition(_) | LogError::Closed => true,
-                    LogError::NoSpace | LogError::Failed(_) => false,
-                }
-            }
-        }
-    }
-}
-
-/// Waits for what is under way, for ever if nothing is. Cancel safe: the future stays where it is.
-async fn end_of<T>(under_way: &mut Option<BoxFuture<'static, T>>) -> T {
-    match under_way {
-        Some(future) => future.await,
-        None => std::future::pending().await,
-    }
-}
-
 async fn pause(wait: Duration) {
     if !wait.is_zero() {
         sleep(wait).await;
-    }
-}
-
-async fn at(time: Option<Instant>) {
-    match time {
-        Some(time) => sleep_until(TokioInstant::from_std(time)).await,
-        None => std::future::pending().await,
     }
 }
 
@@ -570,95 +466,4 @@ async fn read_once(
         }
         Err(error) => ReadEnd { scan, from, reader: None, result: Err(error) },
     }
-}
-
-/// Finds out where Triggers stand. Where one starts that never stood here is committed before it is told, so that
-/// an event that is accepted later is never before its start.
-async fn load(log: &SharedLog, at: &TopicPartition, wanted: Vec<(LaneId, Arc<Trigger>)>) -> LoadEnd {
-    let extent = match log.extent(at).await {
-        Ok(extent) => extent,
-        Err(error) => {
-            return LoadEnd { loaded: Vec::new(), again: wanted, error: Some(error), extent: None };
-        }
-    };
-    let mut end = LoadEnd { loaded: Vec::new(), again: Vec::new(), error: None, extent: Some(extent) };
-    let results = join_all(wanted.into_iter().map(|(lane, trigger)| async move {
-        let result = match log.load(&trigger.group, std::slice::from_ref(at)).await {
-            Ok(mut cursors) => match cursors.pop().flatten() {
-                Some(cursor) => Ok((cursor, IsNew::No)),
-                None => first(log, at, extent, trigger.start_from).await.map(|c| (c, IsNew::Yes)),
-            },
-            Err(error) => Err(error),
-        };
-        (lane, trigger, result)
-    }))
-    .await;
-    let mut new = Vec::new();
-    for (lane, trigger, result) in results {
-        match result {
-            Ok((cursor, IsNew::No)) => end.loaded.push((lane, within(cursor, extent, at, &trigger))),
-            Ok((cursor, IsNew::Yes)) => new.push((lane, trigger, cursor)),
-            Err(error) => {
-                end.error = Some(error);
-                end.again.push((lane, trigger));
-            }
-        }
-    }
-    let commits = new
-        .iter()
-        .map(|(_, trigger, cursor)| Commit {
-            group: trigger.group.clone(),
-            at: at.clone(),
-            cursor: cursor.clone(),
-        })
-        .collect::<Vec<_>>();
-    if commits.is_empty() {
-        return end;
-    }
-    for ((lane, trigger, cursor), result) in new.into_iter().zip(log.commit(commits).await) {
-        match result {
-            Ok(()) => end.loaded.push((lane, cursor)),
-            Err(error) => {
-                end.error = Some(error);
-                end.again.push((lane, trigger));
-            }
-        }
-    }
-    end
-}
-
-/// Whether a cursor has yet to be committed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum IsNew {
-    Yes,
-    No,
-}
-
-async fn first(
-    log: &SharedLog,
-    at: &TopicPartition,
-    extent: Extent,
-    from: StartFrom,
-) -> Result<Cursor, LogError> {
-    Ok(Cursor::at(match from {
-        StartFrom::Latest => extent.end,
-        StartFrom::Earliest => extent.start,
-        StartFrom::Time(time) => log.offset_at(at, time).await?,
-    }))
-}
-
-/// A cursor beyond the end means that the log has lost what was there, or that somebody has set it there. Going on
-/// at the end costs at most duplicates; waiting for the old offset to come round would skip new events.
-fn within(cursor: Cursor, extent: Extent, at: &TopicPartition, trigger: &Trigger) -> Cursor {
-    if cursor.position <= extent.end {
-        return cursor;
-    }
-    tracing::warn!(
-        trigger = %trigger.id, topic = %at.topic, partition = %at.partition,
-        position = %cursor.position, end = %extent.end,
-        "the trigger stood beyond the end of the log: it goes on at the end"
-    );
-    let unfinished: Vec<_> = cursor.unfinished.into_iter().filter(|u| u.offset < extent.end).collect();
-    let watermark = unfinished.first().map_or(extent.end, |first| first.offset);
-    Cursor { watermark, position: extent.end, unfinished }
 }

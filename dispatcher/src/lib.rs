@@ -14,6 +14,7 @@ pub mod parked;
 pub mod partition;
 mod send;
 pub mod status;
+mod wait;
 
 pub use clock::Clock;
 pub use dispatcher::{Config, Dispatcher, Drained};

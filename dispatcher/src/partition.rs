@@ -1,7 +1,7 @@
 //! One partition as a state machine without I/O: records and outcomes go in, reads, attempts and commits come
 //! out.
 //!
-//! The machine owns who reads where ([`Scan`]s), who is sent what ([`Lane`]s), what waits for a retry, and how
+//! The machine owns who reads where (scans), who is sent what (lanes), what waits for a retry, and how
 //! far each Trigger has come. It reads no clock: `now` is an argument. It buffers no more than its
 //! [`Limits`] say; a lane that is full leaves its scan and is served by another scan later.
 //!
@@ -13,19 +13,23 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trigon_core::binding::record::{Audience, Envelope};
 use trigon_core::cursor::Cursor;
 use trigon_core::name::{Offset, TopicPartition, TriggerId};
-use trigon_core::record::Record;
-use trigon_core::routing::{Broker, Trigger, TriggerState};
-use trigon_eventlog::Batch;
+use trigon_core::routing::{Broker, Trigger};
 
-use self::lane::{EVENT_COST, Lane, Offer, Seat, Settled, Tenure};
+use self::lane::{Lane, Seat, Settled, Tenure};
+use self::scan::Scan;
 use self::standing::Standing;
-use crate::attempt::{Attempt, AttemptId, LaneId, Outcome};
+use crate::attempt::{AttemptId, LaneId, Outcome};
+
+pub use self::message::{Action, CommitResult, Input};
+pub use self::status::{LaneCounts, LanePhase, LaneStatus};
 
 mod lane;
+mod message;
+mod scan;
 mod standing;
+mod status;
 mod step;
 #[cfg(test)]
 mod tests;
@@ -33,116 +37,6 @@ mod tests;
 /// Names a scan within its partition; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScanId(pub u64);
-
-/// What happened.
-#[derive(Debug)]
-pub enum Input {
-    /// The Broker has new Triggers or settings.
-    Routes(Arc<Broker>),
-    /// The cursor that [`Action::Load`] asked for. The shell has resolved where a Trigger without progress
-    /// starts, and has committed that.
-    Loaded {
-        /// The lane that asked.
-        lane: LaneId,
-        /// Where it stands.
-        cursor: Cursor,
-    },
-    /// What [`Action::Read`] asked for.
-    Read {
-        /// The scan that asked.
-        scan: ScanId,
-        /// The records.
-        batch: Batch,
-    },
-    /// What [`Action::Start`] asked for has ended.
-    Finished {
-        /// The attempt.
-        attempt: AttemptId,
-        /// How it ended.
-        outcome: Outcome,
-        /// A random number between 0 and 1 for the jitter of the next wait.
-        jitter: f64,
-    },
-    /// What [`Action::Commit`] asked for is durable, or could not be written and is tried again later.
-    Committed {
-        /// The lane.
-        lane: LaneId,
-        /// Whether it is durable.
-        result: CommitResult,
-    },
-    /// The share of memory for held events has changed.
-    Budget(usize),
-    /// Start nothing any more; finish what is in flight, commit, and say [`Action::Drained`].
-    Drain,
-}
-
-/// How a commit ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitResult {
-    /// It is durable.
-    Durable,
-    /// It was not written.
-    Failed,
-}
-
-/// What is to be done.
-#[derive(Debug)]
-pub enum Action {
-    /// Find out where the Trigger stands in this partition and answer with [`Input::Loaded`].
-    Load {
-        /// To be given back.
-        lane: LaneId,
-        /// Whose cursor is wanted.
-        trigger: Arc<Trigger>,
-    },
-    /// Read one batch at an offset and answer with [`Input::Read`]. There is at most one read per scan.
-    Read {
-        /// To be given back.
-        scan: ScanId,
-        /// Where to read.
-        from: Offset,
-    },
-    /// The scan is over: abandon its read.
-    Close {
-        /// The scan.
-        scan: ScanId,
-    },
-    /// Try this and answer with [`Input::Finished`].
-    Start(Attempt),
-    /// Attempts of this lane that have not begun to send are not wanted any more: answer
-    /// [`Outcome::Withdrawn`] for each.
-    Withdraw {
-        /// The lane.
-        lane: LaneId,
-    },
-    /// Make this progress durable and answer with [`Input::Committed`]. There is at most one commit per lane.
-    Commit {
-        /// To be given back.
-        lane: LaneId,
-        /// Whose progress it is.
-        trigger: Arc<Trigger>,
-        /// The progress.
-        cursor: Cursor,
-    },
-    /// A record is not a CloudEvent; it was passed over (KAF-11).
-    Undecodable {
-        /// Where it is.
-        offset: Offset,
-        /// Why it is not.
-        reason: String,
-    },
-    /// Retention removed events before the Trigger got to see them.
-    Overtaken {
-        /// Whose events.
-        trigger: Arc<Trigger>,
-        /// The first offset that is missing.
-        from: Offset,
-        /// The first offset that is there again.
-        to: Offset,
-    },
-    /// Everything is finished and committed; the machine does nothing more.
-    Drained,
-}
 
 /// The bounds of one partition.
 #[derive(Clone, Copy, Debug)]
@@ -173,65 +67,6 @@ impl Default for Limits {
             idle_commit_interval: Duration::from_secs(60),
         }
     }
-}
-
-/// One Trigger's standing in the partition, for status and metrics.
-#[derive(Clone, Debug)]
-pub struct LaneStatus {
-    /// The Trigger.
-    pub trigger: Arc<Trigger>,
-    /// Everything below is finished.
-    pub watermark: Offset,
-    /// Everything from here on has not been looked at.
-    pub position: Offset,
-    /// Events that wait for their turn.
-    pub queued: usize,
-    /// Events that are being sent.
-    pub in_flight: usize,
-    /// Events that wait for their next attempt.
-    pub retrying: usize,
-    /// Bytes of the events that are held.
-    pub bytes: usize,
-    /// When the oldest unfinished event was accepted.
-    pub oldest: Option<trigon_core::record::Timestamp>,
-    /// What has happened since the process started.
-    pub counts: LaneCounts,
-    /// What the lane is doing.
-    pub phase: LanePhase,
-}
-
-/// What has happened in a lane since the process started.
-///
-/// `matched = delivered + dead_lettered + parked + queued + in_flight + retrying` at any time.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct LaneCounts {
-    /// Events that the filter let through.
-    pub matched: u64,
-    /// Events that the subscriber took.
-    pub delivered: u64,
-    /// Events that the dead letter sink took.
-    pub dead_lettered: u64,
-    /// Events that went to the parked topic.
-    pub parked: u64,
-    /// Attempts that ended, by whatever stage and outcome.
-    pub attempts: u64,
-    /// Attempts that failed.
-    pub failures: u64,
-    /// Offsets that retention removed before the lane got there.
-    pub overtaken: u64,
-}
-
-/// What a lane is doing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LanePhase {
-    /// Its cursor is being read.
-    Loading,
-    /// It is served by a scan.
-    Reading,
-    /// It is full, or waits for a scan to come by.
-    Behind,
-    /// It is paused.
-    Paused,
 }
 
 /// The state machine.
@@ -268,19 +103,6 @@ pub struct Partition {
     matches: Vec<usize>,
 }
 
-#[derive(Debug)]
-struct Scan {
-    position: Offset,
-    read: ReadState,
-    lanes: BTreeSet<LaneId>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum ReadState {
-    Idle,
-    Asked,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Drain {
     No,
@@ -290,10 +112,6 @@ enum Drain {
     Committing,
     Done,
 }
-
-/// With no more lanes than this on a scan, their filters are evaluated one by one: an index over all Triggers
-/// would find the ones that are not there.
-const FEW_LANES: usize = 4;
 
 impl Partition {
     /// A partition that nobody reads yet; send it [`Input::Routes`] first.
@@ -386,34 +204,6 @@ impl Partition {
         self.actions.pop_front()
     }
 
-    /// How every lane stands.
-    pub fn status(&self) -> Vec<LaneStatus> {
-        let mut all: Vec<LaneStatus> = self.lanes.values().map(|lane| self.lane_status(lane)).collect();
-        all.sort_by(|a, b| a.trigger.id.cmp(&b.trigger.id));
-        all
-    }
-
-    fn lane_status(&self, lane: &Lane) -> LaneStatus {
-        let position = self.position_of(lane);
-        LaneStatus {
-            trigger: Arc::clone(&lane.trigger),
-            watermark: lane.watermark(position),
-            position,
-            queued: lane.queued(),
-            in_flight: lane.in_flight(),
-            retrying: lane.retrying(),
-            bytes: lane.bytes(),
-            oldest: lane.oldest(),
-            counts: lane.counts,
-            phase: match lane.seat {
-                Seat::Loading => LanePhase::Loading,
-                _ if lane.trigger.state == TriggerState::Paused => LanePhase::Paused,
-                Seat::Scan(_) => LanePhase::Reading,
-                Seat::Aside => LanePhase::Behind,
-            },
-        }
-    }
-
     // Routes and cursors
 
     fn route(&mut self, broker: Arc<Broker>) {
@@ -448,14 +238,14 @@ impl Partition {
         lane.tenure = Tenure::Staying;
         if !Arc::ptr_eq(&lane.trigger, trigger) && lane.trigger != *trigger {
             lane.edit(Arc::clone(trigger));
-            // What waits in the outlet of a dead subscriber must not wait there when the edit names another.
+            // What waits in the outlet of a dead subscriber must not wait there when the edit names another; and
+            // what a Trigger has queued that is paused is not sent.
             self.actions.push_back(Action::Withdraw { lane: id });
         }
         if lane.may_send() {
             self.start_attempts(id);
             self.stand_up(id);
         } else {
-            self.actions.push_back(Action::Withdraw { lane: id });
             self.leave_seat(id, None);
         }
     }
@@ -494,242 +284,6 @@ impl Partition {
         lane.load(cursor);
         self.stand_up(id);
         self.bury(id);
-    }
-
-    // Seats
-
-    fn position_of(&self, lane: &Lane) -> Offset {
-        match lane.seat {
-            Seat::Scan(scan) => lane.position.max(self.scans[&scan].position),
-            Seat::Loading | Seat::Aside => lane.position,
-        }
-    }
-
-    fn share(&self) -> usize {
-        (self.limits.budget / self.busy.max(1)).max(self.limits.lane_floor)
-    }
-
-    /// Lets a lane ask for a seat if it has use for one.
-    fn stand_up(&mut self, id: LaneId) {
-        let share = self.share();
-        let lane = &self.lanes[&id];
-        if self.drain != Drain::No || lane.seat != Seat::Aside || !lane.may_send() {
-            return;
-        }
-        if lane.is_hungry(self.limits.lane_events, share) {
-            self.standing.insert(id, lane.resume());
-        } else {
-            self.crowded.insert(id);
-        }
-    }
-
-    fn ask_crowded_lanes(&mut self) {
-        for id in std::mem::take(&mut self.crowded) {
-            if self.lanes.contains_key(&id) {
-                self.stand_up(id);
-            }
-        }
-    }
-
-    fn take_seat(&mut self, id: LaneId, scan: ScanId) {
-        self.standing.remove(id);
-        let lane = self.lanes.get_mut(&id).expect("only lanes stand");
-        lane.seat = Seat::Scan(scan);
-        self.recovering.extend(lane.recovered().map(|offset| (offset, id)));
-        self.scans.get_mut(&scan).expect("the caller has seen the scan").lanes.insert(id);
-    }
-
-    /// Takes the lane off its scan; `at` is the event that it could not take.
-    fn leave_seat(&mut self, id: LaneId, at: Option<Offset>) {
-        let lane = &self.lanes[&id];
-        let position = at.map_or_else(|| self.position_of(lane), |at| at.max(lane.position));
-        self.standing.remove(id);
-        let lane = self.lanes.get_mut(&id).expect("it was there two lines above");
-        let Seat::Scan(scan) = lane.seat else { return };
-        lane.seat = Seat::Aside;
-        lane.position = position;
-        for offset in lane.recovered() {
-            self.recovering.remove(&(offset, id));
-        }
-        if let Some(scan) = self.scans.get_mut(&scan) {
-            scan.lanes.remove(&id);
-        }
-    }
-
-    /// Seats the lanes that stand, opens scans for them, closes those that nobody needs, and reads on.
-    fn seat_lanes(&mut self) {
-        let there: Vec<(ScanId, Offset)> = self.scans.iter().map(|(id, scan)| (*id, scan.position)).collect();
-        for (scan, position) in there {
-            self.pick_up(scan, position, position.next());
-        }
-        while self.scans.len() < self.limits.scans
-            && let Some(position) = self.standing.next()
-        {
-            let scan = ScanId(self.next_scan);
-            self.next_scan += 1;
-            let fresh = Scan { position, read: ReadState::Idle, lanes: BTreeSet::new() };
-            self.scans.insert(scan, fresh);
-            self.pick_up(scan, position, position.next());
-        }
-        let actions = &mut self.actions;
-        self.scans.retain(|&id, scan| {
-            if scan.lanes.is_empty() {
-                actions.push_back(Action::Close { scan: id });
-                return false;
-            }
-            if scan.read == ReadState::Idle {
-                scan.read = ReadState::Asked;
-                actions.push_back(Action::Read { scan: id, from: scan.position });
-            }
-            true
-        });
-    }
-
-    // Records
-
-    fn read(&mut self, now: Instant, id: ScanId, batch: &Batch) {
-        let Some(scan) = self.scans.get_mut(&id) else { return };
-        scan.read = ReadState::Idle;
-        let from = scan.position;
-        // Where another scan stands, this one ends: its lanes go on with the other.
-        let other = self
-            .scans
-            .iter()
-            .filter(|(other, scan)| **other != id && scan.position > from && scan.position <= batch.next)
-            .min_by_key(|(_, scan)| scan.position)
-            .map(|(other, scan)| (*other, scan.position));
-        let to = other.map_or(batch.next, |(_, position)| position);
-        self.pick_up(id, from, to);
-        self.overtake(id, from, batch.start.min(to));
-        for (offset, record) in &batch.records {
-            if *offset < from {
-                continue;
-            }
-            if *offset >= to || self.scans[&id].lanes.is_empty() {
-                break;
-            }
-            self.offer(id, *offset, record);
-        }
-        let scan = self.scans.get_mut(&id).expect("nothing above closes scans");
-        scan.position = to.max(from);
-        self.forget_missing(id, from, to);
-        if let Some((other, _)) = other {
-            for lane in std::mem::take(&mut self.scans.get_mut(&id).expect("as above").lanes) {
-                self.lanes.get_mut(&lane).expect("only lanes sit").seat = Seat::Scan(other);
-                self.scans.get_mut(&other).expect("found above").lanes.insert(lane);
-            }
-        }
-        self.schedule_commit(now);
-    }
-
-    /// Seats the lanes that stand between two offsets on a scan that is about to pass there.
-    fn pick_up(&mut self, scan: ScanId, from: Offset, to: Offset) {
-        for id in self.standing.between(from, to) {
-            self.take_seat(id, scan);
-        }
-    }
-
-    /// Counts what retention took away between `from` and `start`.
-    fn overtake(&mut self, id: ScanId, from: Offset, start: Offset) {
-        // Nearly always: otherwise every event at the tail would cost a look at every lane.
-        if start <= from {
-            return;
-        }
-        for lane in self.scans[&id].lanes.clone() {
-            let lane = self.lanes.get_mut(&lane).expect("only lanes sit");
-            let first = lane.position.max(from);
-            if first < start {
-                lane.counts.overtaken += start.0 - first.0;
-                let trigger = Arc::clone(&lane.trigger);
-                self.actions.push_back(Action::Overtaken { trigger, from: first, to: start });
-                self.dirty.insert(lane.id);
-            }
-        }
-    }
-
-    /// Recovered events that the scan has passed without seeing them are not in the log any more.
-    fn forget_missing(&mut self, scan: ScanId, from: Offset, to: Offset) {
-        if to <= from {
-            return;
-        }
-        let missing: Vec<(Offset, LaneId)> = self
-            .recovering
-            .range((from, LaneId(0))..(to, LaneId(0)))
-            .filter(|(_, id)| self.lanes[id].seat == Seat::Scan(scan))
-            .copied()
-            .collect();
-        for (offset, id) in missing {
-            self.recovering.remove(&(offset, id));
-            let lane = self.lanes.get_mut(&id).expect("only lanes recover");
-            lane.forget_recovered(offset);
-            lane.counts.overtaken += 1;
-            let trigger = Arc::clone(&lane.trigger);
-            self.actions.push_back(Action::Overtaken { trigger, from: offset, to: offset.next() });
-            self.dirty.insert(id);
-        }
-    }
-
-    fn offer(&mut self, scan: ScanId, offset: Offset, record: &Record) {
-        let envelope = match Envelope::decode(record) {
-            Ok(envelope) => Arc::new(envelope),
-            Err(undecodable) => {
-                self.actions.push_back(Action::Undecodable { offset, reason: undecodable.reason });
-                return;
-            }
-        };
-        let size = record.size() + EVENT_COST;
-        let offer = Offer { offset, record, envelope: &envelope, size };
-        let due = (offset, LaneId(0))..(offset.next(), LaneId(0));
-        for (_, id) in self.recovering.range(due).copied().collect::<Vec<_>>() {
-            self.hand_over(scan, id, &offer);
-        }
-        let broker = Arc::clone(self.broker.as_ref().expect("there are no scans before the first routes"));
-        match &envelope.audience {
-            Audience::Only(trigger) => {
-                if let Some(&id) = self.by_trigger.get(trigger) {
-                    self.hand_over(scan, id, &offer);
-                }
-            }
-            Audience::Matching if self.scans[&scan].lanes.len() <= FEW_LANES => {
-                let mut lanes = [None; FEW_LANES];
-                for (slot, id) in lanes.iter_mut().zip(&self.scans[&scan].lanes) {
-                    *slot = Some(*id);
-                }
-                for id in lanes.into_iter().flatten() {
-                    if self.lanes[&id].trigger.filter.matches(&envelope.event) {
-                        self.hand_over(scan, id, &offer);
-                    }
-                }
-            }
-            Audience::Matching => {
-                let mut matches = std::mem::take(&mut self.matches);
-                matches.clear();
-                broker.index.matches(&envelope.event, &mut matches);
-                for place in &matches {
-                    self.hand_over(scan, self.by_place[*place], &offer);
-                }
-                self.matches = matches;
-            }
-        }
-    }
-
-    fn hand_over(&mut self, scan: ScanId, id: LaneId, offer: &Offer<'_>) {
-        let share = self.share();
-        let lane = self.lanes.get_mut(&id).expect("the index and the seats name lanes only");
-        if lane.seat != Seat::Scan(scan) || !lane.wants(offer.offset) {
-            return;
-        }
-        if !lane.has_room(offer.size, self.limits.lane_events, share) {
-            self.leave_seat(id, Some(offer.offset));
-            self.crowded.insert(id);
-            return;
-        }
-        if lane.is_empty() {
-            self.busy += 1;
-        }
-        lane.accept(offer);
-        self.recovering.remove(&(offer.offset, id));
-        self.start_attempts(id);
     }
 
     // Attempts

@@ -23,6 +23,8 @@ impl Bucket {
     pub(super) fn take(&mut self, now: Instant, rate: f64) -> Result<(), Instant> {
         let interval = interval(rate);
         let slack = BURST.saturating_sub(interval);
+        // No later than this rate would have made it: an edit may have raised the rate.
+        self.due = self.due.min(now + interval.max(BURST));
         if let Some(at) = self.due.checked_sub(slack)
             && at > now
         {
@@ -65,6 +67,16 @@ mod tests {
             assert!(f64::from(taken) <= fair + burst + 1.0, "{taken} at {rate}");
             assert!(f64::from(taken) >= fair - 1.0, "{taken} at {rate}");
         }
+    }
+
+    #[test]
+    fn a_rate_that_was_raised_holds_at_once() {
+        let now = Instant::now();
+        let mut bucket = Bucket::new(now);
+        assert!(bucket.take(now, 0.001).is_ok());
+        let again = bucket.take(now, 1_000.0).expect_err("the burst is used up");
+        assert!(again <= now + BURST);
+        assert!(bucket.take(again, 1_000.0).is_ok());
     }
 
     #[test]

@@ -23,6 +23,7 @@ use trigon_core::routing::{Broker, StartFrom, TopicSettings, Trigger, TriggerSta
 use trigon_eventlog::Batch;
 
 use super::*;
+use crate::attempt::Attempt;
 
 mod scenarios;
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use trigon_core::binding::record::Envelope;
 use trigon_core::delivery::{Backoff, BackoffPolicy};
+use trigon_core::record::Timestamp;
 use trigon_core::routing::{RoutingTable, StartFrom, Trigger};
 use trigon_dispatcher::Config;
 use trigon_dispatcher::partition::Limits;
@@ -200,5 +202,33 @@ async fn what_is_deleted_vanishes() {
         more => Err(format!("{more} brokers")),
     })
     .await;
+    world.stop().await;
+}
+
+/// A topic that somebody deletes under a living Broker is created again, and nothing that is accepted from then on
+/// is lost, not even before the Triggers have their new places.
+#[tokio::test]
+async fn a_topic_that_was_deleted_comes_back_and_its_triggers_go_on_at_its_beginning() {
+    let (dir, subscriber) = (folder(), Subscriber::taking().await);
+    let log = log_in(&dir);
+    let latest = Trigger { start_from: StartFrom::Latest, ..trigger("t", &subscriber.url) };
+    let world = World::start(&log, vec![latest]).await;
+    for n in 0..3 {
+        world.send(event(&n.to_string())).await;
+    }
+    subscriber.got(3).await;
+    let topic = world.broker().topic.clone();
+    for round in 1..=3 {
+        log.delete_topic(&topic).await.unwrap();
+        let again = Envelope::of(event(&format!("again-{round}"))).encode(Timestamp(1_000));
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(30);
+        while let Err(error) = log.append(&topic, vec![again.clone()]).await {
+            assert!(tokio::time::Instant::now() < deadline, "{error}");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        subscriber.got(3 + round).await;
+        world.ready().await;
+    }
+    assert_eq!(subscriber.ids()[3..], ["again-1", "again-2", "again-3"]);
     world.stop().await;
 }

@@ -1,5 +1,7 @@
 //! Single courses of events that the random ones reach too seldom, or cannot tell from others.
 
+use trigon_core::binding::record::Audience;
+
 use super::*;
 
 fn plan(order: Order) -> Plan {
@@ -94,8 +96,9 @@ fn a_lane_that_may_not_send_takes_back_what_has_not_begun() {
     assert_eq!((lane.position, lane.queued), (Offset(0), 0), "it is not read for while it is paused");
     world.apply(Op::Edit(0));
     world.read_all();
+    world.withdrawn.clear();
     world.give(Input::Drain);
-    assert_eq!(world.withdrawn.last(), Some(&LaneId(0)));
+    assert_eq!(world.withdrawn, [LaneId(0)]);
     assert!(!world.drained, "what has begun is waited for");
 }
 
@@ -185,7 +188,6 @@ fn a_lane_is_asked_again_when_the_others_leave_it_more_room() {
 /// Low lanes that are hungry again and again do not keep a higher one from its turn.
 #[test]
 fn a_lane_that_waits_for_a_scan_gets_its_turn() {
-    const EVENTS: usize = 400;
     let limits = Limits { lane_events: 2, scans: 2, ..Limits::default() };
     let mut world = world(vec![plan(Order::Unordered); 4], limits);
     let finish = |world: &mut World, lane: u64| {
@@ -193,29 +195,63 @@ fn a_lane_that_waits_for_a_scan_gets_its_turn() {
             world.finish(n, Fate::Done);
         }
     };
-    world.apply(Op::Append(EVENTS, 0));
-    // Lane 3 goes to the end, lane 2 half of the way.
-    while world.partition.status()[3].position < world.log_end {
-        world.read(0, 1);
+    let position = |world: &World, lane: usize| world.partition.status()[lane].position;
+    let read_lowest = |world: &mut World| {
+        let lowest = (0..world.reads.len()).min_by_key(|n| world.reads[*n].1);
+        world.read(lowest.expect("something is always read"), 1);
+    };
+    world.apply(Op::Append(400, 0));
+    // Lane 3 goes to the end, and lane 2 half of the way.
+    while position(&world, 3) < world.log_end {
+        read_lowest(&mut world);
         finish(&mut world, 3);
-        if world.partition.status()[2].position < Offset(EVENTS as u64 / 2) {
+        if position(&world, 2) < Offset(200) {
             finish(&mut world, 2);
         }
     }
+    let stood = position(&world, 2);
+    finish(&mut world, 0);
+    finish(&mut world, 1);
     finish(&mut world, 2);
-    let stood = world.partition.status()[2].position;
-    for low in [0, 1].into_iter().cycle().take(EVENTS / 8) {
-        finish(&mut world, low);
-        while let Some(n) = world.reads.iter().position(|(_, from)| *from < world.log_end) {
-            world.read(n, 1);
-            if world.partition.status()[usize::try_from(1 - low).unwrap()].queued == 0 {
-                break;
-            }
+    for low in [0, 1].into_iter().cycle().take(20) {
+        let reading = |world: &World, lane: usize| world.partition.status()[lane].phase == LanePhase::Reading;
+        while reading(&world, low) || reading(&world, 2) {
+            read_lowest(&mut world);
         }
+        finish(&mut world, low as u64);
     }
-    let status = world.partition.status();
-    assert!(status[0].position < stood && status[1].position < stood, "they are still lower");
-    assert!(status[2].position > stood, "{status:#?}");
+    assert!(position(&world, 0) < stood && position(&world, 1) < stood, "they are still lower");
+    assert!(position(&world, 2) > stood, "{:#?}", world.partition.status());
+}
+
+/// A lane that sat down for every single event would read the log once per event.
+#[test]
+fn a_full_lane_asks_for_a_seat_when_it_is_half_empty() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits { lane_events: 4, ..Limits::default() });
+    world.accept(10, 0);
+    assert_eq!(world.offsets_in_flight(), [0, 1, 2, 3]);
+    world.finish(0, Fate::Done);
+    assert!(world.reads.is_empty(), "three of four are held");
+    world.finish(0, Fate::Done);
+    assert_eq!(world.reads.iter().map(|(_, from)| *from).collect::<Vec<_>>(), [Offset(4)]);
+}
+
+/// The same as when the budget grows, when another lane has become empty.
+#[test]
+fn a_lane_is_asked_again_when_another_has_nothing_left() {
+    let size = record(0, Offset(0)).size() + lane::EVENT_COST;
+    let limits = Limits { budget: 2 * size, lane_floor: 0, ..Limits::default() };
+    let mut world =
+        world(vec![plan(Order::Unordered), Plan { filter: Some("a"), ..plan(Order::Unordered) }], limits);
+    world.accept(1, 0);
+    world.accept(1, 1);
+    let of_zero = world.in_flight.iter().position(|attempt| attempt.id.lane == LaneId(0)).unwrap();
+    world.finish(of_zero, Fate::Fail);
+    assert_eq!(world.partition.status()[0].phase, LanePhase::Behind, "its share is one event");
+    world.finish(0, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    world.read_all();
+    assert_eq!(world.offsets_in_flight(), [1], "the event before waits for its retry, and not this one");
 }
 
 /// Lanes hold no more than their share of the budget, and get back what they have finished.
@@ -262,4 +298,48 @@ fn what_retention_takes_away_is_told() {
     assert_eq!(world.partition.status()[0].counts.overtaken, 3);
     assert_eq!(world.lost_to_retention.len(), 3);
     assert_eq!(world.offsets_in_flight(), [4, 5]);
+}
+
+/// What has started goes first in its chain, whatever came before it.
+#[test]
+fn an_edit_of_the_order_starts_nothing_beside_what_has_started() {
+    let mut world = world(
+        vec![Plan { concurrency: 1, edits: Edits::Order, ..plan(Order::Unordered) }],
+        Limits::default(),
+    );
+    world.accept(3, 0);
+    world.finish(0, Fate::Fail);
+    world.advance(Duration::from_secs(60));
+    assert_eq!(world.offsets_in_flight(), [1], "0 is ready, and there is no room for it");
+    world.change(0, |trigger| (trigger.order, trigger.concurrency) = (Order::Partition, 10));
+    assert_eq!(world.offsets_in_flight(), [1]);
+    world.finish(0, Fate::Done);
+    assert_eq!(world.offsets_in_flight(), [0]);
+}
+
+#[test]
+fn an_event_for_one_trigger_goes_to_no_other() {
+    let mut world = world(vec![plan(Order::Unordered); 6], Limits::default());
+    let event = Envelope::decode(&record(0, Offset(0))).unwrap().event;
+    let only = Audience::Only(TriggerId::new("default", "t4"));
+    world.log.insert(Offset(0), Envelope { audience: only, ..Envelope::of(event) }.encode(Timestamp(0)));
+    world.log_end = Offset(1);
+    world.read_all();
+    let got: Vec<_> = world.in_flight.iter().map(|attempt| &attempt.trigger.id.name[..]).collect();
+    assert_eq!(got, ["t4"]);
+}
+
+/// A clean end leaves nothing to be read again, not even what matched nothing.
+#[test]
+fn a_drain_commits_every_lane_that_has_moved() {
+    let plans = vec![Plan { filter: Some("a"), ..plan(Order::Unordered) }];
+    let mut world = world(plans, Limits::default());
+    world.accept(3, 1);
+    world.give(Input::Drain);
+    assert_eq!(world.commits[0].2, Cursor::at(Offset(3)));
+    world.commit(0, false);
+    assert!(!world.drained, "its progress is not durable yet");
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    assert!(world.drained);
 }
