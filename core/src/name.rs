@@ -1,6 +1,8 @@
 //! The names that must not be confused with one another: brokers, triggers, topics, groups, partitions and
 //! offsets.
 
+use std::borrow::Borrow;
+use std::cmp::Ordering;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -42,14 +44,8 @@ macro_rules! namespaced {
             type Err = NameError;
 
             fn from_str(text: &str) -> Result<Self, NameError> {
-                match text.split_once('/') {
-                    Some((namespace, name))
-                        if !namespace.is_empty() && !name.is_empty() && !name.contains('/') =>
-                    {
-                        Ok(Self::new(namespace, name))
-                    }
-                    _ => Err(NameError(text.to_owned())),
-                }
+                let (namespace, name) = parts(text).ok_or_else(|| NameError(text.to_owned()))?;
+                Ok(Self::new(namespace, name))
             }
         }
     };
@@ -57,6 +53,56 @@ macro_rules! namespaced {
 
 namespaced!(BrokerId);
 namespaced!(TriggerId);
+
+/// Namespace and name, of a text of the form `NAMESPACE/NAME`.
+pub fn parts(text: &str) -> Option<(&str, &str)> {
+    let (namespace, name) = text.split_once('/')?;
+    (!namespace.is_empty() && !name.is_empty() && !name.contains('/')).then_some((namespace, name))
+}
+
+/// What has a namespace and a name, to look a Broker up without owning them.
+pub(crate) trait Named {
+    /// Both, in the order in which Brokers are sorted.
+    fn parts(&self) -> (&str, &str);
+}
+
+impl Named for BrokerId {
+    fn parts(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
+impl Named for (&str, &str) {
+    fn parts(&self) -> (&str, &str) {
+        *self
+    }
+}
+
+impl<'a> Borrow<dyn Named + 'a> for BrokerId {
+    fn borrow(&self) -> &(dyn Named + 'a) {
+        self
+    }
+}
+
+impl PartialEq for dyn Named + '_ {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for dyn Named + '_ {}
+
+impl PartialOrd for dyn Named + '_ {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for dyn Named + '_ {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.parts().cmp(&other.parts())
+    }
+}
 
 /// A text that is not of the form `NAMESPACE/NAME`.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::delivery::{DeliveryPolicy, Destination, Order};
 use crate::filter::{Filter, FilterIndex};
-use crate::name::{BrokerId, GroupName, TopicName, TriggerId};
+use crate::name::{BrokerId, GroupName, Named, TopicName, TriggerId};
 use crate::record::Timestamp;
 
 /// All Brokers at one moment.
@@ -24,6 +24,8 @@ pub struct RoutingTable {
 pub struct Broker {
     /// Its name; the ingress serves it under `/<namespace>/<name>`.
     pub id: BrokerId,
+    /// Its name in one text, `namespace/name`, for labels of metrics.
+    pub label: Arc<str>,
     /// Where its events are.
     pub topic: TopicName,
     /// Where the events are that no subscriber took.
@@ -121,6 +123,7 @@ impl Broker {
         triggers.sort_by(|a, b| a.id.cmp(&b.id));
         let index = FilterIndex::new(triggers.iter().map(|trigger| &trigger.filter));
         Self {
+            label: id.to_string().into(),
             topic: TopicName::of_broker(&id),
             parked_topic: TopicName::of_parked(&id),
             id,
@@ -132,10 +135,34 @@ impl Broker {
 }
 
 impl RoutingTable {
+    /// Looks a Broker up by the two parts of its name. Allocates nothing.
+    pub fn broker(&self, namespace: &str, name: &str) -> Option<&Arc<Broker>> {
+        self.brokers.get(&(namespace, name) as &dyn Named)
+    }
+
     /// Looks a Trigger up, whatever its Broker.
     pub fn trigger(&self, id: &TriggerId) -> Option<(&Arc<Broker>, &Arc<Trigger>)> {
         self.brokers
             .values()
             .find_map(|broker| Some((broker, broker.triggers.iter().find(|trigger| trigger.id == *id)?)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_broker_is_found_by_the_parts_of_its_name() {
+        let ids = [("a", "b"), ("a", "bc"), ("ab", "a"), ("a-b", "a"), ("b", "a")]
+            .map(|(a, b)| BrokerId::new(a, b));
+        let brokers = ids.map(|id| Arc::new(Broker::new(id, TopicSettings::default(), Vec::new())));
+        let table = RoutingTable { brokers: brokers.map(|broker| (broker.id.clone(), broker)).into() };
+        for id in table.brokers.keys() {
+            assert_eq!(table.broker(&id.namespace, &id.name).map(|found| &found.id), Some(id));
+        }
+        for (namespace, name) in [("a", "a"), ("a", ""), ("", "b"), ("ab", "bc"), ("c", "a")] {
+            assert!(table.broker(namespace, name).is_none(), "{namespace}/{name}");
+        }
     }
 }

@@ -98,7 +98,7 @@ impl Ingress {
             Ok(()) => answer::accepted(),
             Err(refusal) => {
                 tracing::debug!(reason = refusal.reason(), %refusal, path = parts.uri.path(), "refused");
-                self.shared.metrics.refused(broker.as_deref().map(|broker| &broker.id), &refusal);
+                self.shared.metrics.refused(broker.as_deref(), &refusal);
                 Answer::from(&refusal)
             }
         }
@@ -138,8 +138,10 @@ impl Shared {
         if parts.method != Method::POST {
             return Err(Refusal::Method(self.settings.webhook_consent));
         }
-        let id = broker_of(parts.uri.path()).map_err(Refusal::Path)?;
-        let Some(broker) = self.broker(&id) else { return Err(Refusal::UnknownBroker(id)) };
+        let (namespace, name) = broker_of(parts.uri.path()).map_err(Refusal::Path)?;
+        let Some(broker) = self.broker(namespace, name) else {
+            return Err(Refusal::UnknownBroker(BrokerId::new(namespace, name)));
+        };
         *found = Some(Arc::clone(&broker));
         if self.parties.drain.is_closing() {
             return Err(Refusal::Draining);
@@ -228,7 +230,7 @@ impl Shared {
         let begun = Instant::now();
         self.parties.log.append(&broker.topic, records).await?;
         self.metrics.append_seconds.observe(begun.elapsed().as_secs_f64());
-        self.metrics.accepted(&broker.id, envelopes.len(), taken.body_bytes);
+        self.metrics.accepted(broker, envelopes.len(), taken.body_bytes);
         Ok(())
     }
 
@@ -251,13 +253,14 @@ impl Shared {
             return Some(answer::probe(StatusCode::BAD_REQUEST, None));
         };
         // Who probes a Broker's path asks whether this process routes for it already.
-        let known = broker_of(parts.uri.path()).map_or(true, |id| self.broker(&id).is_some());
+        let known = broker_of(parts.uri.path())
+            .map_or(true, |(namespace, name)| self.broker(namespace, name).is_some());
         let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
         Some(answer::probe(status, Some(hash.clone())))
     }
 
-    fn broker(&self, id: &BrokerId) -> Option<Arc<Broker>> {
-        self.parties.routes.load().brokers.get(id).map(Arc::clone)
+    fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>> {
+        self.parties.routes.load().broker(namespace, name).map(Arc::clone)
     }
 }
 

@@ -2,22 +2,19 @@
 //!
 //! Labels are bounded by the configuration: a request for a Broker that does not exist has an empty `broker`.
 
-use std::fmt::{self, Write};
+use std::sync::Arc;
 
-use prometheus_client::encoding::{EncodeLabelSet, EncodeLabelValue, LabelValueEncoder};
+use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Unit;
 use trigon_core::name::BrokerId;
+use trigon_core::routing::Broker;
 use trigon_runtime::metrics::Metrics;
 
 use crate::answer::Refusal;
 use crate::bounds::Bound;
-
-/// `namespace/name`, or nothing for a Broker that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct BrokerLabel(Option<BrokerId>);
 
 /// Every event that is accepted or refused is counted here. Cloning shares the metrics.
 #[derive(Clone, Debug)]
@@ -31,12 +28,12 @@ pub struct IngressMetrics {
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct AcceptedLabels {
-    broker: BrokerLabel,
+    broker: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct RefusedLabels {
-    broker: BrokerLabel,
+    broker: Arc<str>,
     reason: &'static str,
 }
 
@@ -88,31 +85,23 @@ impl IngressMetrics {
 
     /// Forgets a Broker that no longer exists.
     pub fn forget(&self, broker: &BrokerId) {
-        let broker = BrokerLabel(Some(broker.clone()));
+        let broker: Arc<str> = broker.to_string().into();
         for reason in Refusal::REASONS {
             self.refused.remove(&RefusedLabels { broker: broker.clone(), reason });
         }
         self.accepted.remove(&AcceptedLabels { broker });
     }
 
-    pub(crate) fn accepted(&self, broker: &BrokerId, events: usize, body_bytes: usize) {
-        let labels = AcceptedLabels { broker: BrokerLabel(Some(broker.clone())) };
+    pub(crate) fn accepted(&self, broker: &Broker, events: usize, body_bytes: usize) {
+        let labels = AcceptedLabels { broker: Arc::clone(&broker.label) };
         self.accepted.get_or_create(&labels).inc_by(unsigned(events));
         self.body_bytes.inc_by(unsigned(body_bytes));
     }
 
-    pub(crate) fn refused(&self, broker: Option<&BrokerId>, refusal: &Refusal) {
-        let labels = RefusedLabels { broker: BrokerLabel(broker.cloned()), reason: refusal.reason() };
+    pub(crate) fn refused(&self, broker: Option<&Broker>, refusal: &Refusal) {
+        let broker = broker.map_or_else(|| Arc::from(""), |broker| Arc::clone(&broker.label));
+        let labels = RefusedLabels { broker, reason: refusal.reason() };
         self.refused.get_or_create(&labels).inc();
-    }
-}
-
-impl EncodeLabelValue for BrokerLabel {
-    fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> Result<(), fmt::Error> {
-        match &self.0 {
-            Some(broker) => write!(encoder, "{broker}"),
-            None => Ok(()),
-        }
     }
 }
 
