@@ -64,7 +64,6 @@ pub(crate) enum End {
     Abandon,
 }
 
-/// How the drive of a partition ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Ended {
     /// Everything that was begun is finished and committed.
@@ -142,7 +141,6 @@ impl Driver {
         let ended = self.run_inner(&mut work).await;
         // Nobody is left to take the reports.
         drop(self.outbound.withdraw(self.run, work.lanes.drain()));
-        tracing::debug!(topic = %self.seat.at.topic, partition = %self.seat.at.partition, ?ended, "partition ended");
         ended
     }
 

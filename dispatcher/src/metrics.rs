@@ -7,7 +7,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric};
+use prometheus_client::encoding::{
+    DescriptorEncoder, EncodeLabelSet, EncodeLabelValue, EncodeMetric, LabelValueEncoder,
+};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::{ConstCounter, Counter};
 use prometheus_client::metrics::family::Family;
@@ -36,7 +38,7 @@ pub(crate) struct Metrics {
 }
 
 /// How an attempt ended, as far as a label tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum AttemptEnd {
     Taken,
     Status1xx3xx,
@@ -50,7 +52,7 @@ pub(crate) enum AttemptEnd {
 }
 
 /// What became of a reply.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum ReplyEnd {
     Accepted,
     Exhausted,
@@ -74,12 +76,50 @@ struct ReplyLabels {
     end: ReplyEnd,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, EncodeLabelValue)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum StageLabel {
     Subscriber,
     DeadLetter,
     Park,
 }
+
+/// Label values are words, not the names of Rust variants.
+macro_rules! label_values {
+    ($type:ident { $($variant:ident => $value:literal,)* }) => {
+        impl EncodeLabelValue for $type {
+            fn encode(&self, encoder: &mut LabelValueEncoder<'_>) -> fmt::Result {
+                match self {
+                    $(Self::$variant => $value.encode(encoder),)*
+                }
+            }
+        }
+    };
+}
+
+label_values!(AttemptEnd {
+    Taken => "taken",
+    Status1xx3xx => "status_1xx_3xx",
+    Status4xx => "status_4xx",
+    Status5xx => "status_5xx",
+    Timeout => "timeout",
+    Transport => "transport",
+    BadReply => "bad_reply",
+    Unsendable => "unsendable",
+    Log => "log",
+});
+
+label_values!(ReplyEnd {
+    Accepted => "accepted",
+    Exhausted => "ttl_exhausted",
+    Malformed => "malformed",
+    NotStored => "not_stored",
+});
+
+label_values!(StageLabel {
+    Subscriber => "subscriber",
+    DeadLetter => "dead_letter",
+    Park => "park",
+});
 
 impl AttemptEnd {
     /// How an answer that is a failure is counted.

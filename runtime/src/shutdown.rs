@@ -49,8 +49,12 @@ struct State {
     phase: watch::Sender<Phase>,
 }
 
+/// Signals this close together are one: a supervisor and a shell may both pass on the same Ctrl-C.
+const SAME_SIGNAL: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Copy, Debug)]
 struct Started {
+    begun: Instant,
     closing: Instant,
     deadline: Instant,
 }
@@ -78,6 +82,7 @@ impl Shutdown {
     pub fn drain(&self) {
         let now = Instant::now();
         self.state.started.get_or_init(|| Started {
+            begun: now,
             closing: now + self.settings.quiet_period.min(self.settings.deadline),
             deadline: now + self.settings.deadline,
         });
@@ -90,7 +95,7 @@ impl Shutdown {
         self.advance(Phase::Aborted);
     }
 
-    /// Drains on the first SIGINT or SIGTERM and aborts on every further one; never returns but by error.
+    /// Drains on the first SIGINT or SIGTERM and aborts on a later one; never returns but by error.
     ///
     /// # Errors
     /// When the signal handlers cannot be installed.
@@ -107,12 +112,16 @@ impl Shutdown {
     }
 
     fn signalled(&self, name: &str) {
-        if *self.state.phase.borrow() == Phase::Running {
-            tracing::info!(signal = name, deadline = ?self.settings.deadline, "draining");
-            self.drain();
-        } else {
-            tracing::warn!(signal = name, "aborting the drain");
-            self.abort();
+        match self.state.started.get() {
+            None => {
+                tracing::info!(signal = name, deadline = ?self.settings.deadline, "draining");
+                self.drain();
+            }
+            Some(started) if Instant::now() < started.begun + SAME_SIGNAL => {}
+            Some(_) => {
+                tracing::warn!(signal = name, "aborting the drain");
+                self.abort();
+            }
         }
     }
 
@@ -225,9 +234,18 @@ mod tests {
         assert!(drain.is_draining());
         assert!(drain.expired().now_or_never().is_none());
 
+        tokio::time::advance(SAME_SIGNAL).await;
         shutdown.signalled("SIGINT");
         assert!(drain.expired().now_or_never().is_some());
         assert!(drain.closing().now_or_never().is_some());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_signal_that_comes_twice_at_once_is_one() {
+        let shutdown = Shutdown::new(settings(0, 20));
+        shutdown.signalled("SIGTERM");
+        shutdown.signalled("SIGTERM");
+        assert!(shutdown.watch().expired().now_or_never().is_none());
     }
 
     #[tokio::test(start_paused = true)]

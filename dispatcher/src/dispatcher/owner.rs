@@ -144,7 +144,8 @@ impl Owner {
         let table = Arc::clone(&self.routes.borrow().table);
         let mut wanted = BTreeMap::new();
         for broker in table.brokers.values() {
-            let parked = TopicSettings { partitions: 1, ..broker.topic_settings.clone() };
+            // Retention would be one more way to lose them.
+            let parked = TopicSettings { partitions: 1, retention_age: None, retention_bytes: None };
             wanted.insert(broker.parked_topic.clone(), parked);
             wanted.insert(broker.topic.clone(), broker.topic_settings.clone());
         }
@@ -232,7 +233,7 @@ impl Owner {
             // Its Broker has just gone: it will be revoked.
             return;
         };
-        tracing::info!(topic = %at.topic, partition = %at.partition, broker = %broker.id, "partition assigned");
+        tracing::debug!(topic = %at.topic, partition = %at.partition, broker = %broker.id, "partition assigned");
         self.last_run += 1;
         let machine = Partition::new(at.clone(), self.config.partition, now());
         let seat = Arc::new(Seat::new(broker.id.clone(), machine));
@@ -281,7 +282,7 @@ impl Owner {
         let Some(at) = self.by_task.remove(&id) else { return };
         let wished = self.driven.remove(&at).map(|wishes| wishes.borrow().end);
         self.seat(at.clone(), None);
-        tracing::info!(topic = %at.topic, partition = %at.partition, ?ended, "partition ended");
+        tracing::debug!(topic = %at.topic, partition = %at.partition, ?ended, "partition ended");
         if matches!(wished, Some(End::Drain(_))) {
             ownership.release(at.clone());
         }

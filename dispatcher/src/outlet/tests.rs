@@ -251,7 +251,7 @@ fn what_has_not_begun_is_withdrawn_and_nothing_else() {
     outlets.offer(now, &to, lane(1), None, 3);
     assert_eq!(
         outlets.withdraw(now, &[lane(2), lane(3), lane(1)]),
-        [3, 11, 12, 20],
+        [11, 12, 20, 3],
         "of every lane and outlet"
     );
     assert!(outlets.status(now).iter().all(|outlet| outlet.queued == 0));

@@ -208,7 +208,7 @@ async fn a_subscriber_that_never_answers_times_out_and_is_tried_again() {
     world.send(event("1")).await;
     world.until("t", "delivered or parked", |s| s.delivered + s.parked == 1).await;
     assert!(subscriber.received().len() >= 3);
-    assert!(world.metrics.encode().unwrap().contains("Timeout"));
+    assert!(world.metrics.encode().unwrap().contains("end=\"timeout\""));
     world.stop().await;
 }
 

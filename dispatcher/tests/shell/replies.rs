@@ -164,6 +164,6 @@ async fn a_subscriber_that_replies_to_its_replies_stops_after_255_hops() {
     world.until("t", "all hops", |s| s.delivered == 255).await;
     let standing = world.until("t", "idle", |s| s.lag == 0).await;
     assert_eq!((standing.matched, standing.failures), (255, 0));
-    assert!(world.metrics.encode().unwrap().contains(r#"replies_total{end="Exhausted"} 1"#));
+    assert!(world.metrics.encode().unwrap().contains(r#"replies_total{end="ttl_exhausted"} 1"#));
     world.stop().await;
 }
