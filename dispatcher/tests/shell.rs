@@ -7,6 +7,8 @@
 mod dead_letters;
 #[path = "shell/delivery.rs"]
 mod delivery;
+#[path = "shell/failing_log.rs"]
+mod failing_log;
 #[path = "shell/lifecycle.rs"]
 mod lifecycle;
 #[path = "shell/parked.rs"]
