@@ -160,6 +160,27 @@ async fn a_tail_torn_at_any_byte_is_cut_off() {
     }
 }
 
+/// Guards against a deletion that fails half-way, is done by the word of a second call, and comes undone in a crash.
+#[tokio::test]
+async fn a_deletion_that_was_confirmed_is_not_undone_by_a_crash() {
+    for operations in 0..12 {
+        for seed in 0..8 {
+            let disk = FaultyDisk::new();
+            let log = open(&disk);
+            log.create_topic(&topic(), &settings()).await.unwrap();
+            numbers(&log, 0..3).await;
+            disk.world().operations_left = operations;
+            let first = log.delete_topic(&topic()).await;
+            let second = log.delete_topic(&topic()).await;
+            let log = open(&disk.crash(&mut Rng::with_seed(seed)));
+            if first.is_ok() || second.is_ok() {
+                let context = format!("{operations} operations, seed {seed}: {first:?}, then {second:?}");
+                assert_eq!(log.describe_topic(&topic()).await, Ok(None), "{context}");
+            }
+        }
+    }
+}
+
 /// Guards against one bad sector that keeps the log from opening, or hides what stands after it.
 #[tokio::test]
 async fn damage_costs_the_frame_that_it_hits_and_nothing_else() {
