@@ -59,7 +59,7 @@ pub(crate) struct StandaloneArguments {
     #[arg(long, value_name = "SIZE", env = "TRIGON_MAX_HELD_MEMORY", default_value = "256MiB", help_heading = BOUNDS)]
     max_held_memory: ByteSize,
     /// The most deliveries at once; more wait for their turn
-    #[arg(long, value_name = "N", env = "TRIGON_MAX_ATTEMPTS", default_value_t = 4_096, help_heading = BOUNDS)]
+    #[arg(long, value_name = "N", env = "TRIGON_MAX_ATTEMPTS", default_value_t = 1_024, help_heading = BOUNDS)]
     max_attempts: usize,
     /// The most memory for the newest events, so that deliveries read no file
     #[arg(long, value_name = "SIZE", env = "TRIGON_LOG_MEMORY", default_value = "32MiB", help_heading = BOUNDS)]
