@@ -35,7 +35,8 @@ pub struct Config {
     pub memory: usize,
     /// The bounds of each partition; the budget among them is the partition's share of `memory`.
     pub partition: Limits,
-    /// Attempts that are being sent at once. Default 1024: with 4096 a hundred Triggers at one origin cost half as much again per delivery.
+    /// Attempts that are being sent at once. Default 1024: with 4096 a hundred Triggers at one origin cost half as
+    /// much again per delivery.
     pub in_flight: usize,
     /// The largest reply in bytes. Default 1 MiB.
     pub reply_limit: usize,
