@@ -182,7 +182,9 @@ impl Partition {
             self.commit_due = Some(now);
         }
         if self.commit_due.is_some_and(|due| due <= now) {
-            self.commit_dirty_lanes(now);
+            self.commit_dirty_lanes();
+            self.commit_due = None;
+            self.schedule_commit(now);
             // A lane that has become empty leaves more to the others, and is dirty: so this is not missed.
             self.ask_crowded_lanes();
             self.seat_lanes();
@@ -334,12 +336,10 @@ impl Partition {
         }
     }
 
-    fn commit_dirty_lanes(&mut self, now: Instant) {
+    fn commit_dirty_lanes(&mut self) {
         for id in self.dirty.iter().copied().collect::<Vec<_>>() {
             self.commit_lane(id);
         }
-        self.commit_due = None;
-        self.schedule_commit(now);
     }
 
     /// Asks for a commit unless one is under way; then the lane stays dirty.
@@ -398,9 +398,7 @@ impl Partition {
         if self.drain == Drain::Asked && self.lanes.values().all(Lane::is_idle) {
             self.drain = Drain::Committing;
             self.mark_moved_lanes();
-            for id in self.dirty.iter().copied().collect::<Vec<_>>() {
-                self.commit_lane(id);
-            }
+            self.commit_dirty_lanes();
         }
         if self.drain == Drain::Committing && self.dirty.is_empty() && self.committing == 0 {
             self.drain = Drain::Done;

@@ -217,7 +217,6 @@ impl Partition {
         for (_, id) in self.recovering.range(due).copied().collect::<Vec<_>>() {
             self.hand_over(scan, id, &offer);
         }
-        let broker = Arc::clone(self.broker.as_ref().expect("there are no scans before the first routes"));
         match &envelope.audience {
             Audience::Only(trigger) => {
                 if let Some(&id) = self.by_trigger.get(trigger) {
@@ -238,6 +237,7 @@ impl Partition {
             Audience::Matching => {
                 let mut matches = std::mem::take(&mut self.matches);
                 matches.clear();
+                let broker = self.broker.as_ref().expect("there are no scans before the first routes");
                 broker.index.matches(&envelope.event, &mut matches);
                 for place in &matches {
                     self.hand_over(scan, self.by_place[*place], &offer);
