@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use bytestring::ByteString;
 
 use crate::delivery::{Destination, Failure, MAX_ERROR_DATA};
-use crate::event::rules::{forbidden_character, is_name};
+use crate::event::rules::{CORE_ATTRIBUTES, forbidden_character, is_name};
 use crate::event::{Attribute, Event, MAX_ATTRIBUTES, ValueType};
 
 /// The subscriber, as it was configured (DLS-04).
@@ -60,19 +60,8 @@ fn extension(name: &'static str, value: String, value_type: ValueType) -> Attrib
 
 /// Whether an answer may add an extension of this name: it adds, it never overrides (DLS-08).
 fn is_free(event: &Event, name: &str) -> bool {
-    const CORE: [&str; 9] = [
-        "specversion",
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "datacontenttype",
-        "dataschema",
-        "schemaurl",
-    ];
     is_name(name)
-        && !CORE.contains(&name)
+        && !CORE_ATTRIBUTES.contains(&name)
         && !name.starts_with("knativeerror")
         && event.attribute(name).is_none()
         && event.attributes().len() < MAX_ATTRIBUTES

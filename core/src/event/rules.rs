@@ -47,6 +47,11 @@ pub(super) fn check(version: SpecVersion, attributes: &[Attribute], invalid: &mu
     }
 }
 
+/// The attributes that CloudEvents 1.0 and 0.3 name themselves, but for the encoding of 0.3; `schemaurl`, which only
+/// 0.3 has, comes last.
+pub(crate) const CORE_ATTRIBUTES: [&str; 9] =
+    ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "dataschema", "schemaurl"];
+
 /// Whether this may be the name of an attribute (CE-03, CE-04).
 pub(crate) fn is_name(name: &str) -> bool {
     (1..=MAX_NAME).contains(&name.len())

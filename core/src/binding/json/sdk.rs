@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::*;
 use crate::event::Attribute;
+use crate::event::rules::CORE_ATTRIBUTES;
 use crate::event::strategy::event;
 
 /// The SDK takes every JSON type for JSON, even if the bytes are not, where 0.3 has to say base64.
@@ -75,20 +76,12 @@ fn assert_same(ours: &Event, theirs: &Theirs) {
     let data = ours.data().map(|data| decoded(ours, data));
     assert!(same_data(data, theirs.data()), "{:?} is not {:?}", theirs.data(), ours.data());
 
-    const CORE: [&str; 9] = [
-        "specversion",
-        "id",
-        "source",
-        "type",
-        "subject",
-        "time",
-        "datacontenttype",
-        "dataschema",
-        "schemaurl",
-    ];
     let mut extensions = 0;
     for Attribute { name, value, value_type } in ours.attributes() {
-        if CORE[..core].contains(&&**name) || name == schema || (is_v03 && name == "datacontentencoding") {
+        if CORE_ATTRIBUTES[..core].contains(&&**name)
+            || name == schema
+            || (is_v03 && name == "datacontentencoding")
+        {
             continue;
         }
         let expected = match value_type {
