@@ -120,19 +120,74 @@ pub struct GroupName(String);
 /// Kafka's limit on the name of a topic or a group, in bytes.
 pub const MAX_LOG_NAME: usize = 249;
 
-impl TopicName {
+/// The name of an installation of Trigon: what it calls its topics and groups in a log that it shares with others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Installation(String);
+
+impl Default for Installation {
+    fn default() -> Self {
+        Self("trigon".to_owned())
+    }
+}
+
+impl fmt::Display for Installation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A name that no installation can have.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} names no installation: write 1 to {MAX_INSTALLATION} of a-z, A-Z, 0-9 and -")]
+pub struct InstallationError(String);
+
+/// The longest name of an installation, in bytes.
+pub const MAX_INSTALLATION: usize = 60;
+
+impl std::str::FromStr for Installation {
+    type Err = InstallationError;
+
+    fn from_str(text: &str) -> Result<Self, InstallationError> {
+        // No dot: `<installation>.<namespace>` must not be another installation's name.
+        let is_legal = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
+        match !text.is_empty() && text.len() <= MAX_INSTALLATION && text.bytes().all(is_legal) {
+            true => Ok(Self(text.to_owned())),
+            false => Err(InstallationError(text.to_owned())),
+        }
+    }
+}
+
+impl Installation {
     /// The topic of a Broker's events: `trigon.<namespace>.<broker>`.
     ///
     /// A namespace contains no dot, so two Brokers never share a name (peer's R15).
-    pub fn of_broker(broker: &BrokerId) -> Self {
-        Self(log_name("trigon", &[&broker.namespace, &broker.name]))
+    pub fn topic(&self, broker: &BrokerId) -> TopicName {
+        TopicName(log_name(&self.0, &[&broker.namespace, &broker.name]))
     }
 
-    /// The topic of a Broker's parked events. Its own prefix keeps it apart from every Broker's name.
-    pub fn of_parked(broker: &BrokerId) -> Self {
-        Self(log_name("trigon-parked", &[&broker.namespace, &broker.name]))
+    /// The topic of a Broker's parked events: `trigon.<namespace>.<broker>_parked`.
+    ///
+    /// No Broker's name contains `_`, so it is no Broker's topic.
+    pub fn parked_topic(&self, broker: &BrokerId) -> TopicName {
+        TopicName(log_name(&self.0, &[&broker.namespace, &format!("{}_parked", broker.name)]))
     }
 
+    /// The group of a Trigger's cursors: `trigon.<namespace>.<broker>.<trigger>`.
+    ///
+    /// A dot in the Broker's name becomes `_`, which no name of an object contains: otherwise the Trigger `b.c` of the
+    /// Broker `a` and the Trigger `c` of the Broker `a.b` would share a group, and deleting one would lose the other's
+    /// progress.
+    pub fn group(&self, broker: &BrokerId, trigger: &TriggerId) -> GroupName {
+        GroupName(log_name(&self.0, &[&broker.namespace, &broker.name.replace('.', "_"), &trigger.name]))
+    }
+
+    /// The group in which the dispatchers share the partitions among them: `trigon`.
+    pub fn dispatchers(&self) -> GroupName {
+        GroupName(self.0.clone())
+    }
+}
+
+impl TopicName {
     /// A topic that somebody else named.
     pub fn external(name: impl Into<String>) -> Self {
         Self(name.into())
@@ -145,15 +200,6 @@ impl TopicName {
 }
 
 impl GroupName {
-    /// The group of a Trigger's cursors: `trigon.<namespace>.<broker>.<trigger>`.
-    ///
-    /// A dot in the Broker's name becomes `_`, which no name of an object contains: otherwise the Trigger `b.c` of the
-    /// Broker `a` and the Trigger `c` of the Broker `a.b` would share a group, and deleting one would lose the other's
-    /// progress.
-    pub fn of_trigger(broker: &BrokerId, trigger: &TriggerId) -> Self {
-        Self(log_name("trigon", &[&broker.namespace, &broker.name.replace('.', "_"), &trigger.name]))
-    }
-
     /// The name as the log knows it.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -247,16 +293,17 @@ mod tests {
 
     #[test]
     fn names_of_topics_do_not_collide_across_namespaces_nor_with_parked_topics() {
-        let a = TopicName::of_broker(&BrokerId::new("a", "b.parked"));
-        let b = TopicName::of_parked(&BrokerId::new("a", "b"));
+        let a = Installation::default().topic(&BrokerId::new("a", "b.parked"));
+        let b = Installation::default().parked_topic(&BrokerId::new("a", "b"));
         assert_ne!(a, b);
         assert_eq!(a.as_str(), "trigon.a.b.parked");
+        assert_eq!(b.as_str(), "trigon.a.b_parked");
     }
 
     #[test]
     fn names_of_groups_do_not_collide_where_names_of_brokers_and_triggers_have_dots() {
         let group = |broker, trigger| {
-            GroupName::of_trigger(&BrokerId::new("ns", broker), &TriggerId::new("ns", trigger))
+            Installation::default().group(&BrokerId::new("ns", broker), &TriggerId::new("ns", trigger))
         };
         assert_ne!(group("a", "b.c"), group("a.b", "c"));
         assert_eq!(group("a", "b.c").as_str(), "trigon.ns.a.b.c");
@@ -265,8 +312,8 @@ mod tests {
     #[test]
     fn a_long_name_keeps_its_head_and_gets_a_hashed_tail() {
         let long = "x".repeat(253);
-        let one = TopicName::of_broker(&BrokerId::new("ns", format!("{long}1")));
-        let two = TopicName::of_broker(&BrokerId::new("ns", format!("{long}2")));
+        let one = Installation::default().topic(&BrokerId::new("ns", format!("{long}1")));
+        let two = Installation::default().topic(&BrokerId::new("ns", format!("{long}2")));
         assert_eq!(one.as_str().len(), MAX_LOG_NAME);
         assert!(one.as_str().starts_with("trigon.ns.xxx"));
         assert_ne!(one, two);

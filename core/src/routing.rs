@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::delivery::{DeliveryPolicy, Destination, Order};
 use crate::filter::{Filter, FilterIndex};
-use crate::name::{BrokerId, GroupName, Named, TopicName, TriggerId};
+use crate::name::{BrokerId, GroupName, Installation, Named, TopicName, TriggerId};
 use crate::record::Timestamp;
 
 /// All Brokers at one moment.
@@ -47,6 +47,12 @@ pub struct TopicSettings {
     pub retention_age: Option<Duration>,
     /// When the topic is larger than this many bytes, the oldest records may be removed; `None` is no limit.
     pub retention_bytes: Option<u64>,
+    /// On how many brokers of a Kafka cluster each record is kept; `None` leaves it to the cluster.
+    pub replication_factor: Option<u16>,
+    /// Further settings of a Kafka topic, as Kafka names them: `min.insync.replicas`.
+    pub kafka: BTreeMap<String, String>,
+    /// A topic that somebody else keeps: Trigon neither creates nor deletes it, and the other settings say nothing.
+    pub external: Option<TopicName>,
 }
 
 /// How many partitions a topic has when its Broker does not say.
@@ -61,6 +67,9 @@ impl Default for TopicSettings {
             partitions: DEFAULT_PARTITIONS,
             retention_age: Some(DEFAULT_RETENTION_AGE),
             retention_bytes: None,
+            replication_factor: None,
+            kafka: BTreeMap::new(),
+            external: None,
         }
     }
 }
@@ -119,13 +128,18 @@ pub enum TriggerState {
 
 impl Broker {
     /// Compiles the Triggers into the index; they are sorted by name first.
-    pub fn new(id: BrokerId, topic_settings: TopicSettings, mut triggers: Vec<Arc<Trigger>>) -> Self {
+    pub fn new(
+        installation: &Installation,
+        id: BrokerId,
+        topic_settings: TopicSettings,
+        mut triggers: Vec<Arc<Trigger>>,
+    ) -> Self {
         triggers.sort_by(|a, b| a.id.cmp(&b.id));
         let index = FilterIndex::new(triggers.iter().map(|trigger| &trigger.filter));
         Self {
             label: id.to_string().into(),
-            topic: TopicName::of_broker(&id),
-            parked_topic: TopicName::of_parked(&id),
+            topic: topic_settings.external.clone().unwrap_or_else(|| installation.topic(&id)),
+            parked_topic: installation.parked_topic(&id),
             id,
             topic_settings,
             triggers,
@@ -156,7 +170,9 @@ mod tests {
     fn a_broker_is_found_by_the_parts_of_its_name() {
         let ids = [("a", "b"), ("a", "bc"), ("ab", "a"), ("a-b", "a"), ("b", "a")]
             .map(|(a, b)| BrokerId::new(a, b));
-        let brokers = ids.map(|id| Arc::new(Broker::new(id, TopicSettings::default(), Vec::new())));
+        let brokers = ids.map(|id| {
+            Arc::new(Broker::new(&Installation::default(), id, TopicSettings::default(), Vec::new()))
+        });
         let table = RoutingTable { brokers: brokers.map(|broker| (broker.id.clone(), broker)).into() };
         for id in table.brokers.keys() {
             assert_eq!(table.broker(&id.namespace, &id.name).map(|found| &found.id), Some(id));

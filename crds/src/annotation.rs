@@ -156,6 +156,7 @@ pub(crate) fn topic_settings(
         partitions: partitions.unwrap_or(default.partitions),
         retention_age: retention_age.unwrap_or(default.retention_age),
         retention_bytes: retention_bytes.unwrap_or(default.retention_bytes),
+        ..default
     }
 }
 

@@ -19,7 +19,8 @@
 //!   subscribr:
 //!     uri: http://127.0.0.1:9000/
 //! ".to_owned())];
-//! let problems = trigon_crds::load(&files, &trigon_crds::uris_only).unwrap_err();
+//! # use trigon_core::name::Installation;
+//! let problems = trigon_crds::load(&Installation::default(), &files, &trigon_crds::uris_only).unwrap_err();
 //! assert_eq!(
 //!     problems[0].to_string(),
 //!     "routes.yaml:12:3: spec.subscribr: unknown field; did you mean \"subscriber\"?"

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trigon_core::delivery::DeliveryPolicy;
-use trigon_core::name::{BrokerId, GroupName, TriggerId};
+use trigon_core::name::{BrokerId, Installation, TriggerId};
 use trigon_core::routing::{self, RoutingTable, TopicSettings};
 
 use crate::api::{BrokerSpec, DEFAULT_NAMESPACE};
@@ -25,8 +25,12 @@ pub const BUILT_IN_BROKER: &str = "default";
 ///
 /// # Errors
 /// Everything that is wrong with them, sorted by place; at most [`MAX_PROBLEMS`].
-pub fn build(objects: &Objects, resolve: Resolve<'_>) -> Result<RoutingTable, Vec<Problem>> {
-    let (table, problems) = compile(objects, resolve);
+pub fn build(
+    installation: &Installation,
+    objects: &Objects,
+    resolve: Resolve<'_>,
+) -> Result<RoutingTable, Vec<Problem>> {
+    let (table, problems) = compile(installation, objects, resolve);
     finish(table, problems)
 }
 
@@ -35,17 +39,21 @@ pub fn build(objects: &Objects, resolve: Resolve<'_>) -> Result<RoutingTable, Ve
 ///
 /// # Errors
 /// Everything that is wrong with the files, sorted by place; at most [`MAX_PROBLEMS`].
-pub fn load(files: &[(String, String)], resolve: Resolve<'_>) -> Result<RoutingTable, Vec<Problem>> {
+pub fn load(
+    installation: &Installation,
+    files: &[(String, String)],
+    resolve: Resolve<'_>,
+) -> Result<RoutingTable, Vec<Problem>> {
     let (objects, mut problems) = file::read(files);
-    let (table, of_meaning) = compile(&objects, resolve);
+    let (table, of_meaning) = compile(installation, &objects, resolve);
     problems.extend(of_meaning);
     finish(table, problems)
 }
 
 /// The table when there are no files: one Broker, `default/default`, without Triggers.
-pub fn built_in() -> RoutingTable {
+pub fn built_in(installation: &Installation) -> RoutingTable {
     let id = BrokerId::new(DEFAULT_NAMESPACE, BUILT_IN_BROKER);
-    let broker = routing::Broker::new(id.clone(), TopicSettings::default(), Vec::new());
+    let broker = routing::Broker::new(installation, id.clone(), TopicSettings::default(), Vec::new());
     RoutingTable { brokers: BTreeMap::from([(id, Arc::new(broker))]) }
 }
 
@@ -64,7 +72,11 @@ struct Broker {
     triggers: Vec<Arc<routing::Trigger>>,
 }
 
-fn compile(objects: &Objects, resolve: Resolve<'_>) -> (RoutingTable, Vec<Problem>) {
+fn compile(
+    installation: &Installation,
+    objects: &Objects,
+    resolve: Resolve<'_>,
+) -> (RoutingTable, Vec<Problem>) {
     let mut problems = Vec::new();
     let mut brokers = compile_brokers(&objects.brokers, resolve, &mut problems);
     let mut origins = BTreeMap::new();
@@ -80,7 +92,9 @@ fn compile(objects: &Objects, resolve: Resolve<'_>) -> (RoutingTable, Vec<Proble
             let broker = BrokerId::new(&id.namespace, broker);
             match brokers.get_mut(&broker) {
                 Some(known) if is_first => {
-                    known.triggers.extend(route(id, broker, compiled, known.delivery.as_ref()).map(Arc::new));
+                    known.triggers.extend(
+                        route(installation, id, broker, compiled, known.delivery.as_ref()).map(Arc::new),
+                    );
                 }
                 Some(_) => {}
                 None if objects.is_partial => {}
@@ -92,7 +106,7 @@ fn compile(objects: &Objects, resolve: Resolve<'_>) -> (RoutingTable, Vec<Proble
         problems.extend(findings.into_iter().filter_map(|finding| located.problem(finding)));
     }
     let brokers = brokers.into_iter().map(|(id, broker)| {
-        (id.clone(), Arc::new(routing::Broker::new(id, broker.topic_settings, broker.triggers)))
+        (id.clone(), Arc::new(routing::Broker::new(installation, id, broker.topic_settings, broker.triggers)))
     });
     (RoutingTable { brokers: brokers.collect() }, problems)
 }
@@ -145,13 +159,14 @@ fn is_first<I: Ord + Clone + ToString, T>(
 
 /// The Trigger to route by; `None` when a part of it was wrong.
 fn route(
+    installation: &Installation,
     id: TriggerId,
     broker: BrokerId,
     compiled: Trigger,
     of_broker: Option<&DeliveryPolicy>,
 ) -> Option<routing::Trigger> {
     Some(routing::Trigger {
-        group: GroupName::of_trigger(&broker, &id),
+        group: installation.group(&broker, &id),
         id,
         broker,
         filter: compiled.filter,

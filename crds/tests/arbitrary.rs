@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use proptest::collection::{btree_map, vec};
 use proptest::option;
 use proptest::prelude::*;
+use trigon_core::name::Installation;
 use trigon_crds::api::{
     API_VERSION, AttributesFilter, BROKER, Broker, BrokerSpec, DeliverySpec, Destination, Metadata,
     Reference, SubscriptionsFilter, TRIGGER, Trigger, TriggerSpec,
@@ -138,7 +139,7 @@ proptest! {
             ("broker.yaml".to_owned(), text(serde_saphyr::to_string(&broker))),
             ("trigger.yaml".to_owned(), text(serde_saphyr::to_string(&trigger))),
         ];
-        for problem in load(&files, &uris_only).err().unwrap_or_default() {
+        for problem in load(&Installation::default(), &files, &uris_only).err().unwrap_or_default() {
             let (_, text) = files.iter().find(|(name, _)| *name == problem.file).expect("a file of ours");
             prop_assert!((1..=text.lines().count()).contains(&problem.line), "{problem}");
             prop_assert!(problem.column >= 1, "{problem}");
@@ -149,12 +150,12 @@ proptest! {
     #[test]
     fn arbitrary_text_never_panics(text in "\\PC{0,200}") {
         // Whether it is accepted does not matter here, only that there is an answer.
-        let _answer = load(&[("any".to_owned(), text)], &uris_only);
+        let _answer = load(&Installation::default(), &[("any".to_owned(), text)], &uris_only);
     }
 
     #[test]
     fn arbitrary_text_of_the_characters_of_yaml_never_panics(text in "[-?:,\\[\\]{}#&*!|>'\"%@`~<=a1 \\t\\n\\r]{0,120}") {
-        let _answer = load(&[("any".to_owned(), text)], &uris_only);
+        let _answer = load(&Installation::default(), &[("any".to_owned(), text)], &uris_only);
     }
 
     #[test]
@@ -165,6 +166,6 @@ proptest! {
             at -= 1;
         }
         text.insert_str(at, &by);
-        let _answer = load(&[("any".to_owned(), text)], &uris_only);
+        let _answer = load(&Installation::default(), &[("any".to_owned(), text)], &uris_only);
     }
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
+use trigon_core::name::Installation;
 use trigon_crds::api::Destination;
 use trigon_crds::load;
 
@@ -52,7 +53,7 @@ fn every_case_of_the_table_is_decided_as_it_says() {
     let mut wrong = Vec::new();
     for case in cases() {
         let files = [object("Broker", "default", None), object(&case.kind, "case", Some(&case))];
-        let found: BTreeMap<String, String> = match load(&files, &resolve) {
+        let found: BTreeMap<String, String> = match load(&Installation::default(), &files, &resolve) {
             Ok(_) => BTreeMap::new(),
             Err(problems) => problems.into_iter().map(|problem| (problem.field, problem.message)).collect(),
         };

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use trigon_core::delivery::Order;
 use trigon_core::event::EventBuilder;
-use trigon_core::name::TriggerId;
+use trigon_core::name::{Installation, TriggerId};
 use trigon_core::routing::RoutingTable;
 use trigon_crds::{load, uris_only};
 
@@ -20,7 +20,7 @@ fn example(name: &str) -> RoutingTable {
             (path.display().to_string(), text)
         })
         .collect();
-    load(&files, &uris_only).expect("an example is valid")
+    load(&Installation::default(), &files, &uris_only).expect("an example is valid")
 }
 
 fn names(table: &RoutingTable) -> Vec<String> {

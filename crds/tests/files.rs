@@ -1,6 +1,6 @@
 //! Files of several documents: what is read, and where what is wrong is said to be.
 
-use trigon_core::name::{BrokerId, TriggerId};
+use trigon_core::name::{BrokerId, Installation, TriggerId};
 use trigon_core::routing::RoutingTable;
 use trigon_crds::{MAX_PROBLEMS, build, built_in, load, parse, uris_only};
 
@@ -9,11 +9,11 @@ fn file(name: &str, text: &str) -> (String, String) {
 }
 
 fn table(text: &str) -> RoutingTable {
-    load(&[file("routes.yaml", text)], &uris_only).expect("the file is good")
+    load(&Installation::default(), &[file("routes.yaml", text)], &uris_only).expect("the file is good")
 }
 
 fn problems(files: &[(String, String)]) -> Vec<String> {
-    let problems = load(files, &uris_only).expect_err("the files were accepted");
+    let problems = load(&Installation::default(), files, &uris_only).expect_err("the files were accepted");
     problems.iter().map(ToString::to_string).collect()
 }
 
@@ -43,12 +43,12 @@ fn documents_of_any_number_of_files_become_one_table() {
         file("empty.yaml", ""),
         file("comment.yaml", "# nothing\n"),
     ];
-    let table = load(&files, &uris_only).unwrap();
+    let table = load(&Installation::default(), &files, &uris_only).unwrap();
     let broker = &table.brokers[&BrokerId::new("default", "default")];
     let names: Vec<_> = broker.triggers.iter().map(|trigger| trigger.id.name.as_str()).collect();
     assert_eq!(names, ["audit", "orders"]);
     let objects = parse(&files).unwrap();
-    assert_eq!(build(&objects, &uris_only).unwrap().brokers.len(), 1);
+    assert_eq!(build(&Installation::default(), &objects, &uris_only).unwrap().brokers.len(), 1);
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn the_number_of_problems_is_bounded() {
 
 #[test]
 fn the_built_in_table_is_what_a_broker_named_default_gives() {
-    let (built_in, written) = (built_in(), table(BROKER));
+    let (built_in, written) = (built_in(&Installation::default()), table(BROKER));
     let id = BrokerId::new("default", "default");
     assert_eq!(built_in.brokers.len(), 1);
     assert_eq!(built_in.brokers[&id].topic, written.brokers[&id].topic);

@@ -9,7 +9,7 @@ use trigon_core::delivery::{
     RetryAfter,
 };
 use trigon_core::filter::Filter;
-use trigon_core::name::{GroupName, TriggerId};
+use trigon_core::name::{Installation, TriggerId};
 use trigon_core::record::Timestamp;
 use trigon_core::routing::{RoutingTable, StartFrom, Trigger, TriggerState};
 use trigon_crds::{load, uris_only};
@@ -28,7 +28,8 @@ fn table(broker: &str, first: &str, second: &str) -> RoutingTable {
         trigger("first", first),
         trigger("second", second)
     );
-    load(&[("routes.yaml".to_owned(), text)], &uris_only).expect("the routes are good")
+    load(&Installation::default(), &[("routes.yaml".to_owned(), text)], &uris_only)
+        .expect("the routes are good")
 }
 
 fn delivery(table: &RoutingTable, name: &str) -> DeliveryPolicy {
@@ -118,7 +119,8 @@ fn filter(spec: &str) -> Filter {
          apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: first}}\nspec:\n  broker: default\n  \
          subscriber: {{uri: 'http://127.0.0.1:9000/'}}\n{spec}"
     );
-    let table = load(&[("routes.yaml".to_owned(), text)], &uris_only).expect("the routes are good");
+    let table = load(&Installation::default(), &[("routes.yaml".to_owned(), text)], &uris_only)
+        .expect("the routes are good");
     trigger(&table, "first").filter.clone()
 }
 
@@ -184,13 +186,14 @@ spec:
   broker: orders
   subscriber: {uri: 'http://127.0.0.1:9000/'}
 ";
-    let table = load(&[("routes.yaml".to_owned(), text.to_owned())], &uris_only).unwrap();
+    let table =
+        load(&Installation::default(), &[("routes.yaml".to_owned(), text.to_owned())], &uris_only).unwrap();
     let (broker, trigger) = table.trigger(&TriggerId::new("shop", "billing")).unwrap();
     assert_eq!(broker.topic_settings.partitions, 7);
     assert_eq!(broker.topic_settings.retention_age, None);
     assert_eq!(broker.topic_settings.retention_bytes, Some(1_024));
     assert_eq!(trigger.broker, broker.id);
-    assert_eq!(trigger.group, GroupName::of_trigger(&broker.id, &trigger.id));
+    assert_eq!(trigger.group, Installation::default().group(&broker.id, &trigger.id));
     assert_eq!(trigger.order, Order::Key);
     assert_eq!(trigger.concurrency, 3);
     assert_eq!(trigger.rate, Some(2.5));

@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant as TokioInstant, sleep};
 use trigon_core::name::{GroupName, Offset, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, Trigger};
-use trigon_eventlog::{Batch, Commit, LogError, Scan, SharedLog};
+use trigon_eventlog::{Batch, Commit, CommitError, LogError, Scan, SharedLog};
 
 use self::load::{LoadEnd, load};
 pub(crate) use self::seat::Seat;
@@ -108,7 +108,7 @@ struct Work {
     lanes: HashSet<LaneId>,
 }
 
-type CommitEnds = Vec<(LaneId, Result<(), LogError>)>;
+type CommitEnds = Vec<(LaneId, Result<(), CommitError>)>;
 
 struct OpenScan {
     reader: Option<(Box<dyn Scan>, Offset)>,
@@ -346,7 +346,10 @@ impl Driver {
     }
 
     fn committed(&self, work: &mut Work, done: CommitEnds) -> bool {
-        let error = done.iter().find_map(|(_, result)| result.as_ref().err().cloned());
+        let error = done.iter().find_map(|(_, result)| match result {
+            Err(CommitError::Log(error)) => Some(error.clone()),
+            Err(CommitError::Moved(_)) | Ok(()) => None,
+        });
         let now = now();
         let mut machine = self.seat.machine();
         for (lane, result) in done {

@@ -128,10 +128,11 @@ pub enum Phase {
 
 impl Status {
     pub(crate) fn of(shared: &Shared, ready: bool) -> Self {
-        let mut brokers: BTreeMap<BrokerId, (Vec<PartitionStatus>, Triggers)> = BTreeMap::new();
+        let mut brokers: BTreeMap<(BrokerId, TopicName), (Vec<PartitionStatus>, Triggers)> = BTreeMap::new();
         for seat in shared.seats() {
             let extent = seat.extent();
-            let (partitions, triggers) = brokers.entry(seat.broker.clone()).or_default();
+            let broker = (seat.broker.clone(), seat.parked_topic.clone());
+            let (partitions, triggers) = brokers.entry(broker).or_default();
             let partition = seat.at.partition.0;
             partitions.push(PartitionStatus { partition, start: extent.start.0, end: extent.end.0 });
             for lane in seat.lanes() {
@@ -143,8 +144,8 @@ impl Status {
         }
         let brokers = brokers
             .into_iter()
-            .map(|(broker, (partitions, triggers))| BrokerStatus {
-                waiting: waiting(shared, &broker),
+            .map(|((broker, parked_topic), (partitions, triggers))| BrokerStatus {
+                waiting: waiting(shared, &parked_topic),
                 broker: broker.to_string(),
                 partitions,
                 triggers: triggers
@@ -199,8 +200,8 @@ impl Standing {
     }
 }
 
-fn waiting(shared: &Shared, broker: &BrokerId) -> BTreeMap<String, u64> {
-    let counts = shared.parked.last_counts(&TopicName::of_parked(broker));
+fn waiting(shared: &Shared, parked_topic: &TopicName) -> BTreeMap<String, u64> {
+    let counts = shared.parked.last_counts(parked_topic);
     counts.into_iter().map(|(trigger, count)| (trigger.to_string(), count)).collect()
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use tokio::task::JoinSet;
-use trigon_core::name::{BrokerId, TopicName};
+use trigon_core::name::{BrokerId, Installation, TopicName};
 use trigon_core::record::Record;
 use trigon_core::routing::TopicSettings;
 use trigon_eventlog::{EmbeddedConfig, EmbeddedLog, EventLog};
@@ -21,7 +21,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let dir = arguments.next().ok_or("usage: throughput FOLDER [SECONDS]")?;
     let seconds = arguments.next().map_or(Ok(5), |seconds| seconds.parse())?;
     let log = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(dir))?);
-    let topic = TopicName::of_broker(&BrokerId::new("example", "throughput"));
+    let topic = Installation::default().topic(&BrokerId::new("example", "throughput"));
     log.create_topic(&topic, &TopicSettings::default()).await?;
     for concurrency in CONCURRENCIES {
         let line = measure(&log, &topic, concurrency, Duration::from_secs(seconds)).await?;

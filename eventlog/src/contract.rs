@@ -16,13 +16,13 @@ use bytes::Bytes;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use trigon_core::cursor::{Cursor, Progress, Stage, Unfinished};
-use trigon_core::name::{GroupName, Offset, PartitionId, Position, TopicName, TopicPartition};
+use trigon_core::name::{GroupName, Installation, Offset, PartitionId, Position, TopicName, TopicPartition};
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::TopicSettings;
 
 use crate::{
-    AppendError, Commit, Extent, Health, LogError, Ownership, OwnershipChange, Scan, SharedLog,
-    TopicDescription,
+    AppendError, Commit, CommitError, Difference, EventLog, Extent, Health, LogError, Ownership,
+    OwnershipChange, Place, Scan, SharedLog, TopicDescription,
 };
 
 /// Nothing in the contract takes longer, on the slowest machine.
@@ -367,10 +367,10 @@ pub async fn a_group_without_a_commit_has_no_cursor(fixture: &dyn Fixture) {
     let at = topic(&log, 2).await;
     let second = TopicPartition { partition: PartitionId(1), ..at.clone() };
     let group = group();
-    assert_eq!(log.load(&group, &[second.clone(), at.clone()]).await, Ok(vec![None, None]));
+    assert_eq!(load(&*log, &group, &[second.clone(), at.clone()]).await, Ok(vec![None, None]));
     let cursor = Cursor::at(Offset(3));
     commit(&log, &group, &second, &cursor).await;
-    assert_eq!(log.load(&group, &[second, at]).await, Ok(vec![Some(cursor), None]));
+    assert_eq!(load(&*log, &group, &[second, at]).await, Ok(vec![Some(cursor), None]));
     fixture.close(log).await;
 }
 
@@ -395,7 +395,7 @@ pub async fn a_cursor_comes_back_as_it_was_committed(fixture: &dyn Fixture) {
     };
     for cursor in [cursor, Cursor::at(Offset(2_000)), Cursor::at(Offset(10))] {
         commit(&log, &group, &at, &cursor).await;
-        assert_eq!(log.load(&group, std::slice::from_ref(&at)).await, Ok(vec![Some(cursor)]));
+        assert_eq!(load(&*log, &group, std::slice::from_ref(&at)).await, Ok(vec![Some(cursor)]));
     }
     fixture.close(log).await;
 }
@@ -422,7 +422,7 @@ pub async fn many_groups_commit_at_once(fixture: &dyn Fixture) {
     }
     assert!(within(committers.join_all()).await.iter().all(|results| *results == [Ok(())]));
     for (n, group) in groups.iter().enumerate() {
-        assert_eq!(log.load(group, std::slice::from_ref(&at)).await, Ok(vec![Some(cursor(n, 2))]));
+        assert_eq!(load(&*log, group, std::slice::from_ref(&at)).await, Ok(vec![Some(cursor(n, 2))]));
     }
     fixture.close(log).await;
 }
@@ -437,8 +437,8 @@ pub async fn each_commit_has_its_own_result(fixture: &dyn Fixture) {
     let commit =
         |at: &TopicPartition| Commit { group: group.clone(), at: at.clone(), cursor: cursor.clone() };
     let results = within(log.commit(vec![commit(&nowhere), commit(&at)])).await;
-    assert_eq!(results, [Err(LogError::UnknownTopic(nowhere.topic)), Ok(())]);
-    assert_eq!(log.load(&group, &[at]).await, Ok(vec![Some(cursor)]));
+    assert_eq!(results, [Err(CommitError::Log(LogError::UnknownTopic(nowhere.topic))), Ok(())]);
+    assert_eq!(load(&*log, &group, &[at]).await, Ok(vec![Some(cursor)]));
     fixture.close(log).await;
 }
 
@@ -454,8 +454,8 @@ pub async fn a_deleted_group_has_no_cursors(fixture: &dyn Fixture) {
     }
     assert_eq!(log.delete_group(&gone).await, Ok(()));
     let both = [one, two];
-    assert_eq!(log.load(&gone, &both).await, Ok(vec![None, None]));
-    assert_eq!(log.load(&kept, &both).await, Ok(vec![Some(cursor.clone()), Some(cursor)]));
+    assert_eq!(load(&*log, &gone, &both).await, Ok(vec![None, None]));
+    assert_eq!(load(&*log, &kept, &both).await, Ok(vec![Some(cursor.clone()), Some(cursor)]));
     fixture.close(log).await;
 }
 
@@ -478,8 +478,11 @@ pub async fn a_topic_that_exists_keeps_its_partitions(fixture: &dyn Fixture) {
         partitions: 5,
         retention_age: Some(Duration::from_secs(3600)),
         retention_bytes: Some(1 << 30),
+        ..TopicSettings::default()
     };
-    assert_eq!(log.create_topic(&at.topic, &settings).await, Ok(()));
+    let differences = log.create_topic(&at.topic, &settings).await.expect("it is there");
+    let partitions = Difference { setting: "partitions".into(), wanted: "5".into(), actual: "2".into() };
+    assert!(differences.contains(&partitions), "{differences:?}");
     let described = log.describe_topic(&at.topic).await.expect("the log describes").expect("it is there");
     assert_eq!(described.partitions, 2);
     assert_eq!(read_topic(&log, &at.topic, 1).await.len(), 1);
@@ -516,11 +519,11 @@ pub async fn a_recreated_topic_starts_clean(fixture: &dyn Fixture) {
     gone(&log, &at.topic).await;
     create(&log, &at.topic, 1).await;
     assert_eq!(extent(&log, &at).await, Extent::default());
-    assert_eq!(log.load(&group, std::slice::from_ref(&at)).await, Ok(vec![None]));
+    assert_eq!(load(&*log, &group, std::slice::from_ref(&at)).await, Ok(vec![None]));
     append(&log, &at.topic, vec![plain(100)]).await;
     fixture.close(log).await;
     let log = fixture.open().await;
-    assert_eq!(log.load(&group, std::slice::from_ref(&at)).await, Ok(vec![None]));
+    assert_eq!(load(&*log, &group, std::slice::from_ref(&at)).await, Ok(vec![None]));
     assert_eq!(read(&mut *scan(&log, &at, 0).await, 1).await, [(Offset(0), plain(100))]);
     assert_eq!(extent(&log, &at).await.end, Offset(1));
     fixture.close(log).await;
@@ -583,7 +586,7 @@ pub async fn what_was_acknowledged_is_there_after_reopening(fixture: &dyn Fixtur
         fixture.close(log).await;
         log = fixture.open().await;
         assert_eq!(read_topic(&log, &at.topic, expected.len()).await, expected);
-        let loaded = log.load(&group, std::slice::from_ref(&at)).await;
+        let loaded = load(&*log, &group, std::slice::from_ref(&at)).await;
         assert_eq!(loaded, Ok(vec![Some(Cursor::at(Offset(round)))]));
     }
     fixture.close(log).await;
@@ -661,7 +664,7 @@ fn topic_name() -> TopicName {
 
 fn group() -> GroupName {
     let id = trigon_core::name::BrokerId::new("contract", unique());
-    GroupName::of_trigger(&id, &trigon_core::name::TriggerId::new("contract", "trigger"))
+    Installation::default().group(&id, &trigon_core::name::TriggerId::new("contract", "trigger"))
 }
 
 fn plain(n: u64) -> Record {
@@ -717,6 +720,19 @@ async fn extent(log: &SharedLog, at: &TopicPartition) -> Extent {
 async fn commit(log: &SharedLog, group: &GroupName, at: &TopicPartition, cursor: &Cursor) {
     let commit = Commit { group: group.clone(), at: at.clone(), cursor: cursor.clone() };
     assert_eq!(within(log.commit(vec![commit])).await, [Ok(())]);
+}
+
+/// Reads a group's cursors.
+///
+/// # Errors
+/// The first one.
+pub async fn load(
+    log: &dyn EventLog,
+    group: &GroupName,
+    at: &[TopicPartition],
+) -> Result<Vec<Option<Cursor>>, LogError> {
+    let places: Vec<_> = at.iter().map(|at| Place { group: group.clone(), at: at.clone() }).collect();
+    within(log.load(&places)).await.into_iter().collect()
 }
 
 /// Reads until there are so many records, and checks what holds for every batch.

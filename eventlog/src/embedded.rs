@@ -32,7 +32,10 @@ use self::scan::EmbeddedScan;
 use self::segment::LOCKED;
 use self::topic::Topic;
 use self::writer::RollAt;
-use crate::{AppendError, Commit, EventLog, Extent, Health, LogError, Ownership, Scan, TopicDescription};
+use crate::{
+    AppendError, Commit, CommitError, Difference, EventLog, Extent, Health, LogError, Ownership, Place, Scan,
+    TopicDescription,
+};
 
 mod catalog;
 mod catchup;
@@ -278,22 +281,26 @@ impl EventLog for EmbeddedLog {
         Ok(Box::new(EmbeddedOwnership::new(self.parts.catalog.clone(), topics)))
     }
 
-    async fn load(&self, group: &GroupName, at: &[TopicPartition]) -> Result<Vec<Option<Cursor>>, LogError> {
-        let find = |at: &TopicPartition| {
+    async fn load(&self, places: &[Place]) -> Vec<Result<Option<Cursor>, LogError>> {
+        let find = |Place { group, at }: &Place| {
             let topic = self.parts.catalog.find(&at.topic)?;
             self.parts.cursors.find(group, &at.topic, topic.id, at.partition.0)
         };
-        Ok(at.iter().map(find).collect())
+        places.iter().map(|place| Ok(find(place))).collect()
     }
 
-    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), LogError>> {
+    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), CommitError>> {
         let checked: Vec<_> = commits.into_iter().map(|commit| self.change(commit)).collect();
         let changes: Vec<_> = checked.iter().filter_map(|change| change.as_ref().ok()).cloned().collect();
         let written = if changes.is_empty() { Ok(()) } else { self.write(changes).await };
-        checked.into_iter().map(|change| change.and_then(|_| written.clone())).collect()
+        checked.into_iter().map(|change| Ok(change.and_then(|_| written.clone())?)).collect()
     }
 
-    async fn create_topic(&self, topic: &TopicName, settings: &TopicSettings) -> Result<(), LogError> {
+    async fn create_topic(
+        &self,
+        topic: &TopicName,
+        settings: &TopicSettings,
+    ) -> Result<Vec<Difference>, LogError> {
         let (topic, settings) = (topic.clone(), settings.clone());
         self.blocking(move |parts| parts.catalog.create(&topic, &settings)).await
     }
@@ -324,8 +331,8 @@ impl EventLog for EmbeddedLog {
         self.write(vec![Change::DeleteGroup { group: group.as_str().to_owned() }]).await
     }
 
-    async fn extent(&self, at: &TopicPartition) -> Result<Extent, LogError> {
-        self.topic(&at.topic)?.extent(at.partition)
+    async fn extents(&self, at: &[TopicPartition]) -> Vec<Result<Extent, LogError>> {
+        at.iter().map(|at| self.topic(&at.topic)?.extent(at.partition)).collect()
     }
 
     async fn offset_at(&self, at: &TopicPartition, time: Timestamp) -> Result<Offset, LogError> {

@@ -37,20 +37,33 @@ pub trait EventLog: Send + Sync + 'static {
     /// When the log cannot be reached.
     async fn own(&self, topics: BTreeSet<TopicName>) -> Result<Box<dyn Ownership>, LogError>;
 
-    /// Reads a group's cursors, in the order of the partitions; `None` where it never committed.
-    ///
-    /// # Errors
-    /// When the log cannot be read.
-    async fn load(&self, group: &GroupName, at: &[TopicPartition]) -> Result<Vec<Option<Cursor>>, LogError>;
+    /// Reads the cursors in these places, one result each; `None` where the group never committed.
+    async fn load(&self, places: &[Place]) -> Vec<Result<Option<Cursor>, LogError>>;
 
     /// Writes cursors of any number of groups; resolves when they are durable. One result per commit.
-    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), LogError>>;
+    ///
+    /// The commits of one group in one call are written all or none.
+    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), CommitError>>;
 
-    /// Creates a topic if there is none; an existing one keeps its partitions and takes the new retention.
+    /// Which of these places somebody else has set since this log loaded or committed them.
+    ///
+    /// Nobody can where only this process reaches the log.
+    async fn moved(&self, _places: &[Place]) -> Vec<Place> {
+        Vec::new()
+    }
+
+    /// Creates a topic if there is none, and tells in what an existing one differs from what is wanted.
+    ///
+    /// An existing topic keeps its partitions. A topic that only Trigon uses takes the new retention; in a log that
+    /// others share nothing is altered. A topic that is [external](TopicSettings::external) is never created.
     ///
     /// # Errors
-    /// When the log cannot be written.
-    async fn create_topic(&self, topic: &TopicName, settings: &TopicSettings) -> Result<(), LogError>;
+    /// When the log cannot be written, or an external topic does not exist.
+    async fn create_topic(
+        &self,
+        topic: &TopicName,
+        settings: &TopicSettings,
+    ) -> Result<Vec<Difference>, LogError>;
 
     /// Describes a topic; `None` when there is none.
     ///
@@ -74,7 +87,12 @@ pub trait EventLog: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the topic or the partition does not exist.
-    async fn extent(&self, at: &TopicPartition) -> Result<Extent, LogError>;
+    async fn extent(&self, at: &TopicPartition) -> Result<Extent, LogError> {
+        self.extents(std::slice::from_ref(at)).await.pop().expect("there is one result for each partition")
+    }
+
+    /// The offsets that partitions have, one result each.
+    async fn extents(&self, at: &[TopicPartition]) -> Vec<Result<Extent, LogError>>;
 
     /// The first offset whose record was accepted at `time` or later; the end when there is none.
     ///
@@ -144,6 +162,15 @@ pub enum OwnershipChange {
 /// How long a revoked partition may take to drain.
 pub const REVOKE_DEADLINE: Duration = Duration::from_secs(10);
 
+/// Where a cursor is kept: one Trigger in one partition.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place {
+    /// The Trigger's group.
+    pub group: GroupName,
+    /// The partition.
+    pub at: TopicPartition,
+}
+
 /// One cursor to write.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Commit {
@@ -162,6 +189,23 @@ pub struct Extent {
     pub start: Offset,
     /// Where the next record goes.
     pub end: Offset,
+}
+
+/// A setting in which an existing topic differs from what is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    /// The setting, as the log calls it: `retention.ms`.
+    pub setting: String,
+    /// What is wanted.
+    pub wanted: String,
+    /// What there is.
+    pub actual: String,
+}
+
+impl std::fmt::Display for Difference {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} is {}, wanted {}", self.setting, self.actual, self.wanted)
+    }
 }
 
 /// A topic as it is.
@@ -211,9 +255,23 @@ pub enum AppendError {
     /// The disk, or the quota, is full.
     #[error("no space is left for the log")]
     NoSpace,
-    /// Anything else; whether the records were stored is not known.
+    /// The log cannot be reached, or does not take appends now: nothing was stored.
+    #[error("the log is not available: {0}")]
+    Unavailable(String),
+    /// Anything else; whether the records, or some of them, were stored is not known.
     #[error("could not append: {0}")]
     Failed(String),
+}
+
+/// Why a cursor was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    /// Somebody has set the group's offset with the log's own tools: the Trigger goes on there.
+    #[error("somebody has set the offset of group {} in partition {} of {}", .0.group, .0.at.partition, .0.at.topic)]
+    Moved(Place),
+    /// Anything else.
+    #[error(transparent)]
+    Log(#[from] LogError),
 }
 
 /// Why the log could not do what it was asked.

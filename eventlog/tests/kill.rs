@@ -10,7 +10,7 @@ use bytes::Bytes;
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
-use trigon_core::name::{BrokerId, Offset, PartitionId, Position, TopicName, TopicPartition};
+use trigon_core::name::{BrokerId, Installation, Offset, PartitionId, Position, TopicName, TopicPartition};
 use trigon_core::record::Record;
 use trigon_core::routing::TopicSettings;
 use trigon_eventlog::{EmbeddedConfig, EmbeddedLog, EventLog};
@@ -136,5 +136,5 @@ fn append_until_killed(dir: &Path) -> ! {
 }
 
 fn topic() -> TopicName {
-    TopicName::of_broker(&BrokerId::new("test", "killed"))
+    Installation::default().topic(&BrokerId::new("test", "killed"))
 }

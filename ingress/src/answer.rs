@@ -160,6 +160,7 @@ impl Refusal {
             Self::Append(AppendError::TooLarge { .. }) => "event_too_large",
             Self::Append(AppendError::Busy) => "log_busy",
             Self::Append(AppendError::NoSpace) => "log_full",
+            Self::Append(AppendError::Unavailable(_)) => "log_unavailable",
             Self::Append(AppendError::UnknownTopic(_) | AppendError::Failed(_)) => "log_failed",
         }
     }
@@ -196,6 +197,7 @@ impl Refusal {
                 AppendError::UnknownTopic(_)
                 | AppendError::Busy
                 | AppendError::NoSpace
+                | AppendError::Unavailable(_)
                 | AppendError::Failed(_),
             ) => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -213,7 +215,7 @@ impl Refusal {
             | Self::Append(AppendError::UnknownTopic(_) | AppendError::Busy) => {
                 Some((RETRY_AFTER, RETRY_SOON.as_secs().into()))
             }
-            Self::Append(AppendError::NoSpace | AppendError::Failed(_)) => {
+            Self::Append(AppendError::NoSpace | AppendError::Unavailable(_) | AppendError::Failed(_)) => {
                 Some((RETRY_AFTER, RETRY_LATER.as_secs().into()))
             }
             Self::Path(_)
@@ -282,6 +284,7 @@ impl fmt::Display for Refusal {
                 error @ (AppendError::UnknownTopic(_)
                 | AppendError::TooLarge { .. }
                 | AppendError::Busy
+                | AppendError::Unavailable(_)
                 | AppendError::NoSpace),
             ) => error.fmt(f),
         }

@@ -8,6 +8,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use trigon_core::name::Installation;
 use trigon_core::routing::RoutingTable;
 use trigon_crds::{MAX_FILE, Problem, uris_only};
 
@@ -130,7 +131,7 @@ impl Manifests {
     /// # Errors
     /// Everything that is wrong with them.
     pub(crate) fn table(&self) -> Result<RoutingTable, Vec<Problem>> {
-        match trigon_crds::load(&self.texts, &uris_only) {
+        match trigon_crds::load(&Installation::default(), &self.texts, &uris_only) {
             Ok(table) if self.problems.is_empty() => Ok(table),
             Ok(_) => Err(self.problems.clone()),
             Err(problems) => Err(self.problems.iter().cloned().chain(problems).collect()),

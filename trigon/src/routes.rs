@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval};
+use trigon_core::name::Installation;
 use trigon_core::record::Timestamp;
 use trigon_core::routing::RoutingTable;
 use trigon_crds::Problem;
@@ -83,7 +84,7 @@ impl Routes {
     /// could disturb, so it is told where it is seen.
     pub(crate) fn load(source: Source) -> Result<(Self, RoutingTable), Failure> {
         let (fingerprint, table) = match &source {
-            Source::BuiltIn => (None, trigon_crds::built_in()),
+            Source::BuiltIn => (None, trigon_crds::built_in(&Installation::default())),
             Source::Folder(folder) => {
                 let (fingerprint, table) = read(folder).map_err(|trouble| match trouble {
                     Trouble::Failed(reason) => Failure::Failed(reason),

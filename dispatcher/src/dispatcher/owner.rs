@@ -13,7 +13,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval};
 use trigon_core::name::{GroupName, TopicName, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
-use trigon_eventlog::{LogError, Ownership, OwnershipChange, REVOKE_DEADLINE};
+use trigon_eventlog::{LogError, Ownership, OwnershipChange, Place, REVOKE_DEADLINE};
 
 use super::{Config, DispatcherError, DrainOrder, Drained, EXTENT_INTERVAL, Shared};
 use crate::drive::{Driver, End, Ended, Routes, Seat, Wish};
@@ -145,7 +145,13 @@ impl Owner {
         let mut wanted = BTreeMap::new();
         for broker in table.brokers.values() {
             // Retention would be one more way to lose them.
-            let parked = TopicSettings { partitions: 1, retention_age: None, retention_bytes: None };
+            let parked = TopicSettings {
+                partitions: 1,
+                retention_age: None,
+                retention_bytes: None,
+                external: None,
+                ..broker.topic_settings.clone()
+            };
             wanted.insert(broker.parked_topic.clone(), parked);
             wanted.insert(broker.topic.clone(), broker.topic_settings.clone());
         }
@@ -155,7 +161,10 @@ impl Owner {
                 continue;
             }
             match self.shared.log.create_topic(&topic, &settings).await {
-                Ok(()) => {
+                Ok(differences) => {
+                    for difference in differences {
+                        tracing::warn!(%topic, %difference, "the topic is not as its broker wants it");
+                    }
                     self.ensured.insert(topic, settings);
                 }
                 Err(error) => {
@@ -236,7 +245,7 @@ impl Owner {
         tracing::debug!(topic = %at.topic, partition = %at.partition, broker = %broker.id, "partition assigned");
         self.last_run += 1;
         let machine = Partition::new(at.clone(), self.config.partition, now());
-        let seat = Arc::new(Seat::new(broker.id.clone(), machine));
+        let seat = Arc::new(Seat::new(broker, machine));
         let (wishes, wish) = watch::channel(Wish { budget: self.config.partition.budget, end: End::Open });
         let driver = Driver {
             run: self.last_run,
@@ -329,8 +338,10 @@ impl Owner {
                 let partitions = description.partitions_of(&broker.topic);
                 for trigger in &broker.triggers {
                     if !known.contains(&trigger.group) {
-                        let cursors = log.load(&trigger.group, &partitions).await.ok()?;
-                        if cursors.iter().any(Option::is_none) {
+                        let place =
+                            |at: &TopicPartition| Place { group: trigger.group.clone(), at: at.clone() };
+                        let places: Vec<_> = partitions.iter().map(place).collect();
+                        if !log.load(&places).await.iter().all(|cursor| matches!(cursor, Ok(Some(_)))) {
                             return None;
                         }
                     }

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use trigon_core::cursor::Cursor;
 use trigon_core::name::{GroupName, TopicPartition};
 use trigon_core::routing::{StartFrom, Trigger};
-use trigon_eventlog::{Commit, Extent, LogError, SharedLog};
+use trigon_eventlog::{Commit, CommitError, Extent, LogError, Place, SharedLog};
 
 use crate::attempt::LaneId;
 
@@ -39,8 +39,10 @@ pub(super) async fn load(
     };
     let mut end = LoadEnd { loaded: Vec::new(), again: Vec::new(), error: None, extent: Some(extent) };
     let results = join_all(wanted.into_iter().map(|(lane, trigger)| async move {
-        let result = match log.load(&trigger.group, std::slice::from_ref(at)).await {
-            Ok(mut cursors) => match cursors.pop().flatten() {
+        let place = Place { group: trigger.group.clone(), at: at.clone() };
+        let loaded = log.load(&[place]).await.pop().expect("there is one result for each place");
+        let result = match loaded {
+            Ok(found) => match found {
                 Some(cursor) => Ok((cursor, IsNew::No)),
                 None => {
                     let from = match stood.contains(&trigger.group) {
@@ -80,7 +82,8 @@ pub(super) async fn load(
     for ((lane, trigger, cursor), result) in new.into_iter().zip(log.commit(commits).await) {
         match result {
             Ok(()) => end.loaded.push((lane, cursor)),
-            Err(error) => {
+            Err(CommitError::Moved(_)) => end.again.push((lane, trigger)),
+            Err(CommitError::Log(error)) => {
                 end.error = Some(error);
                 end.again.push((lane, trigger));
             }

@@ -3,7 +3,8 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use trigon_core::name::{BrokerId, TopicPartition};
+use trigon_core::name::{BrokerId, TopicName, TopicPartition};
+use trigon_core::routing::Broker;
 use trigon_eventlog::Extent;
 
 use crate::partition::{LaneStatus, Partition};
@@ -13,6 +14,7 @@ use crate::partition::{LaneStatus, Partition};
 pub(crate) struct Seat {
     pub(crate) at: TopicPartition,
     pub(crate) broker: BrokerId,
+    pub(crate) parked_topic: TopicName,
     machine: Mutex<Partition>,
     extent: Mutex<Extent>,
     /// The routing table that the machine has.
@@ -22,10 +24,11 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    pub(crate) fn new(broker: BrokerId, machine: Partition) -> Self {
+    pub(crate) fn new(broker: &Broker, machine: Partition) -> Self {
         Self {
             at: machine.at().clone(),
-            broker,
+            broker: broker.id.clone(),
+            parked_topic: broker.parked_topic.clone(),
             machine: Mutex::new(machine),
             extent: Mutex::default(),
             generation: AtomicU64::new(0),

@@ -17,7 +17,7 @@ use trigon_core::delivery::{
 };
 use trigon_core::event::{Event, EventBuilder};
 use trigon_core::filter::Filter;
-use trigon_core::name::{BrokerId, GroupName, Offset, PartitionId, TopicName, TopicPartition, TriggerId};
+use trigon_core::name::{BrokerId, Installation, Offset, PartitionId, TopicPartition, TriggerId};
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::{Broker, StartFrom, TopicSettings, Trigger, TriggerState};
 use trigon_eventlog::Batch;
@@ -181,7 +181,7 @@ impl World {
     fn new(plans: Vec<Plan>, limits: Limits, metadata_limit: usize) -> Self {
         let now = Instant::now();
         let broker = BrokerId::new("default", "default");
-        let at = TopicPartition { topic: TopicName::of_broker(&broker), partition: PartitionId(0) };
+        let at = TopicPartition { topic: Installation::default().topic(&broker), partition: PartitionId(0) };
         let mut world = Self {
             now,
             partition: Partition::new(at.clone(), limits, now),
@@ -220,7 +220,7 @@ impl World {
         let id = TriggerId::new("default", format!("t{n}"));
         let destination = |uri: &str| Destination { text: uri.to_owned(), uri: uri.parse().ok() };
         Arc::new(Trigger {
-            group: GroupName::of_trigger(&broker, &id),
+            group: Installation::default().group(&broker, &id),
             broker,
             id,
             filter: match plan.filter {
@@ -248,6 +248,7 @@ impl World {
 
     fn publish(&mut self) {
         let broker = Broker::new(
+            &Installation::default(),
             BrokerId::new("default", "default"),
             TopicSettings::default(),
             self.table.values().cloned().collect(),

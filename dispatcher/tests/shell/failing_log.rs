@@ -13,7 +13,8 @@ use trigon_core::name::{GroupName, Offset, Position, TopicName, TopicPartition};
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::TopicSettings;
 use trigon_eventlog::{
-    AppendError, Commit, EventLog, Extent, Health, LogError, Ownership, Scan, SharedLog, TopicDescription,
+    AppendError, Commit, CommitError, Difference, EventLog, Extent, Health, LogError, Ownership, Place, Scan,
+    SharedLog, TopicDescription,
 };
 
 use crate::world::*;
@@ -63,21 +64,25 @@ impl EventLog for FailingLog {
         self.inner.own(topics).await
     }
 
-    async fn load(&self, group: &GroupName, at: &[TopicPartition]) -> Result<Vec<Option<Cursor>>, LogError> {
+    async fn load(&self, places: &[Place]) -> Vec<Result<Option<Cursor>, LogError>> {
         if is_due(&self.loads) {
-            return Err(broken());
+            return places.iter().map(|_| Err(broken())).collect();
         }
-        self.inner.load(group, at).await
+        self.inner.load(places).await
     }
 
-    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), LogError>> {
+    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), CommitError>> {
         if is_due(&self.commits) {
-            return commits.iter().map(|_| Err(broken())).collect();
+            return commits.iter().map(|_| Err(broken().into())).collect();
         }
         self.inner.commit(commits).await
     }
 
-    async fn create_topic(&self, topic: &TopicName, settings: &TopicSettings) -> Result<(), LogError> {
+    async fn create_topic(
+        &self,
+        topic: &TopicName,
+        settings: &TopicSettings,
+    ) -> Result<Vec<Difference>, LogError> {
         if is_due(&self.creations) {
             return Err(broken());
         }
@@ -96,8 +101,8 @@ impl EventLog for FailingLog {
         self.inner.delete_group(group).await
     }
 
-    async fn extent(&self, at: &TopicPartition) -> Result<Extent, LogError> {
-        self.inner.extent(at).await
+    async fn extents(&self, at: &[TopicPartition]) -> Vec<Result<Extent, LogError>> {
+        self.inner.extents(at).await
     }
 
     async fn offset_at(&self, at: &TopicPartition, time: Timestamp) -> Result<Offset, LogError> {

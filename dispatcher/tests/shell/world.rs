@@ -19,7 +19,7 @@ use trigon_core::binding::record::Envelope;
 use trigon_core::delivery::{Backoff, BackoffPolicy, DeliveryPolicy, Destination, Format, Order, RetryAfter};
 use trigon_core::event::{Event, EventBuilder};
 use trigon_core::filter::Filter;
-use trigon_core::name::{BrokerId, GroupName, Offset, Position, TopicPartition, TriggerId};
+use trigon_core::name::{BrokerId, Installation, Offset, Position, TopicPartition, TriggerId};
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::{Broker, RoutingTable, StartFrom, TopicSettings, Trigger, TriggerState};
 use trigon_dispatcher::parked::{Direction, ParkedEvent, Selection};
@@ -187,7 +187,7 @@ pub(crate) fn table(
     triggers: Vec<Trigger>,
 ) -> Arc<RoutingTable> {
     let triggers = triggers.into_iter().map(Arc::new).collect();
-    let broker = Arc::new(Broker::new(broker.clone(), settings.clone(), triggers));
+    let broker = Arc::new(Broker::new(&Installation::default(), broker.clone(), settings.clone(), triggers));
     Arc::new(RoutingTable { brokers: [(broker.id.clone(), broker)].into() })
 }
 
@@ -196,7 +196,7 @@ pub(crate) fn trigger(name: &str, subscriber: impl Into<String>) -> Trigger {
     let broker = BrokerId::new("ns", "broker");
     let id = TriggerId::new("ns", name);
     Trigger {
-        group: GroupName::of_trigger(&broker, &id),
+        group: Installation::default().group(&broker, &id),
         id,
         broker,
         filter: Filter::everything(),

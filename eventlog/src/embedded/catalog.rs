@@ -20,7 +20,7 @@ use super::recovery::open_topic;
 use super::segment::LOCKED;
 use super::topic::{SettingsFile, Shape, State, Topic};
 use super::writer::Writer;
-use crate::LogError;
+use crate::{Difference, LogError};
 
 /// A topic may have so many partitions.
 const MAX_PARTITIONS: u32 = 1024;
@@ -88,14 +88,19 @@ impl Catalog {
     }
 
     /// Creates a topic, or changes the retention of one that is there. Blocks.
-    pub(crate) fn create(&self, name: &TopicName, settings: &TopicSettings) -> Result<(), LogError> {
+    pub(crate) fn create(
+        &self,
+        name: &TopicName,
+        settings: &TopicSettings,
+    ) -> Result<Vec<Difference>, LogError> {
         let _changing = self.changing.lock().expect(LOCKED);
         if self.is_closed() {
             return Err(LogError::Closed);
         }
         let done = match self.find(name) {
             Some(topic) => change_retention(&topic, settings),
-            None => self.create_new(name, settings),
+            None if settings.external.is_some() => return Err(LogError::UnknownTopic(name.clone())),
+            None => self.create_new(name, settings).map(|()| Vec::new()),
         };
         done.map_err(|error| failed(name, "create", &error))
     }
@@ -158,14 +163,27 @@ impl Catalog {
     }
 }
 
-fn change_retention(topic: &Topic, settings: &TopicSettings) -> io::Result<()> {
+fn change_retention(topic: &Topic, settings: &TopicSettings) -> io::Result<Vec<Difference>> {
     let old = topic.shape.lock().expect(LOCKED).settings.clone();
-    let new = TopicSettings { partitions: old.partitions, ..settings.clone() };
+    let TopicSettings { retention_age, retention_bytes, .. } = *settings;
+    let new = TopicSettings {
+        partitions: old.partitions,
+        retention_age,
+        retention_bytes,
+        ..TopicSettings::default()
+    };
     if new != old {
         SettingsFile::new(topic.id, &new).write(&*topic.disk, &topic.dir)?;
         topic.shape.lock().expect(LOCKED).settings = new;
     }
-    Ok(())
+    Ok(match old.partitions == settings.partitions {
+        true => Vec::new(),
+        false => vec![Difference {
+            setting: "partitions".to_owned(),
+            wanted: settings.partitions.to_string(),
+            actual: old.partitions.to_string(),
+        }],
+    })
 }
 
 /// Kafka's rules for names, which are safe as names of folders too.

@@ -12,11 +12,12 @@ use fastrand::Rng;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
-use trigon_core::name::{BrokerId, PartitionId, TriggerId};
+use trigon_core::name::{BrokerId, Installation, PartitionId, TriggerId};
 
 use super::disk::read_full;
 use super::faulty::FaultyDisk;
 use super::*;
+use crate::contract::load;
 
 const DEADLINE: Duration = Duration::from_secs(30);
 
@@ -34,7 +35,7 @@ fn open_with(disk: &FaultyDisk, config: EmbeddedConfig) -> Arc<EmbeddedLog> {
 }
 
 fn topic() -> TopicName {
-    TopicName::of_broker(&BrokerId::new("test", "faults"))
+    Installation::default().topic(&BrokerId::new("test", "faults"))
 }
 
 fn at() -> TopicPartition {
@@ -42,11 +43,12 @@ fn at() -> TopicPartition {
 }
 
 fn settings() -> TopicSettings {
-    TopicSettings { partitions: 1, retention_age: None, retention_bytes: None }
+    TopicSettings { partitions: 1, retention_age: None, ..TopicSettings::default() }
 }
 
 fn group(number: u32) -> GroupName {
-    GroupName::of_trigger(&BrokerId::new("test", "faults"), &TriggerId::new("test", number.to_string()))
+    Installation::default()
+        .group(&BrokerId::new("test", "faults"), &TriggerId::new("test", number.to_string()))
 }
 
 fn record(n: u64, size: usize) -> Record {
@@ -319,7 +321,7 @@ async fn the_journal_of_cursors_stays_small() {
     let log = open(&disk);
     for number in 0..500 {
         let expected = (number != 3).then(|| Cursor::at(Offset(199)));
-        assert_eq!(log.load(&group(number), &[at()]).await, Ok(vec![expected]));
+        assert_eq!(load(&*log, &group(number), &[at()]).await, Ok(vec![expected]));
     }
 }
 
@@ -435,7 +437,7 @@ async fn a_full_disk(disk: Arc<dyn Disk>, dir: &Path, space: Space) {
             match timeout(DEADLINE, log.commit(vec![commit])).await.unwrap().remove(0) {
                 Ok(()) => {}
                 Err(error) => {
-                    assert_eq!(error, LogError::NoSpace);
+                    assert_eq!(error, CommitError::Log(LogError::NoSpace));
                     refused += 1;
                 }
             }
@@ -452,7 +454,7 @@ async fn a_full_disk(disk: Arc<dyn Disk>, dir: &Path, space: Space) {
         let cursor = Cursor::at(Offset(n));
         let commit = Commit { group: group(1), at: at(), cursor: cursor.clone() };
         assert_eq!(log.commit(vec![commit]).await, [Ok(())]);
-        assert_eq!(log.load(&group(1), &[at()]).await, Ok(vec![Some(cursor)]));
+        assert_eq!(load(&*log, &group(1), &[at()]).await, Ok(vec![Some(cursor)]));
         n += 1;
     }
     assert_eq!(stored(&log).await, acknowledged);

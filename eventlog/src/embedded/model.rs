@@ -12,10 +12,11 @@ use bytes::Bytes;
 use fastrand::Rng;
 use proptest::prelude::*;
 use tokio::task::JoinSet;
-use trigon_core::name::{BrokerId, PartitionId, TriggerId};
+use trigon_core::name::{BrokerId, Installation, PartitionId, TriggerId};
 
 use super::faulty::FaultyDisk;
 use super::*;
+use crate::contract::load;
 
 const TOPICS: usize = 2;
 const PARTITIONS: u32 = 3;
@@ -143,11 +144,11 @@ struct Run {
 }
 
 fn topic_name(topic: usize) -> TopicName {
-    TopicName::of_broker(&BrokerId::new("model", topic.to_string()))
+    Installation::default().topic(&BrokerId::new("model", topic.to_string()))
 }
 
 fn group_name(group: usize) -> GroupName {
-    GroupName::of_trigger(&BrokerId::new("model", "b"), &TriggerId::new("model", group.to_string()))
+    Installation::default().group(&BrokerId::new("model", "b"), &TriggerId::new("model", group.to_string()))
 }
 
 fn at(topic: usize, partition: u32) -> TopicPartition {
@@ -364,7 +365,7 @@ impl Run {
         }
         self.create_topics().await;
         for ((topic, group), expected) in &mut self.expected.cursors {
-            let loaded = self.log.load(&group_name(*group), &[at(*topic, 0)]).await.unwrap().remove(0);
+            let loaded = load(&*self.log, &group_name(*group), &[at(*topic, 0)]).await.unwrap().remove(0);
             let possible = loaded == expected.acknowledged || expected.doubtful.contains(&loaded);
             assert!(possible, "{loaded:?} instead of {:?}", expected.acknowledged);
             *expected = ExpectedCursor { acknowledged: loaded, doubtful: Vec::new() };
@@ -396,7 +397,7 @@ impl Run {
             if self.log.describe_topic(&topic_name(*topic)).await.unwrap().is_none() {
                 continue;
             }
-            let loaded = self.log.load(&group_name(*group), &[at(*topic, 0)]).await.unwrap().remove(0);
+            let loaded = load(&*self.log, &group_name(*group), &[at(*topic, 0)]).await.unwrap().remove(0);
             assert_eq!(loaded, expected.acknowledged);
         }
     }
@@ -421,7 +422,12 @@ impl Run {
 }
 
 fn settings() -> TopicSettings {
-    TopicSettings { partitions: PARTITIONS, retention_age: None, retention_bytes: Some(3_000) }
+    TopicSettings {
+        partitions: PARTITIONS,
+        retention_age: None,
+        retention_bytes: Some(3_000),
+        ..TopicSettings::default()
+    }
 }
 
 proptest! {

@@ -92,6 +92,7 @@ impl SettingsFile {
             partitions: self.partitions,
             retention_age: self.retention_age_ms.map(Duration::from_millis),
             retention_bytes: self.retention_bytes,
+            ..TopicSettings::default()
         }
     }
 

@@ -10,8 +10,8 @@ use trigon_core::name::{GroupName, Offset, PartitionId, Position, TopicName, Top
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::TopicSettings;
 use trigon_eventlog::{
-    AppendError, Batch, Commit, EventLog, Extent, Health, LogError, Ownership, OwnershipChange, Scan,
-    TopicDescription,
+    AppendError, Batch, Commit, CommitError, Difference, EventLog, Extent, Health, LogError, Ownership,
+    OwnershipChange, Place, Scan, TopicDescription,
 };
 
 /// Topics of one partition each.
@@ -111,12 +111,15 @@ impl EventLog for MemoryLog {
         Ok(Box::new(owned))
     }
 
-    async fn load(&self, group: &GroupName, at: &[TopicPartition]) -> Result<Vec<Option<Cursor>>, LogError> {
+    async fn load(&self, places: &[Place]) -> Vec<Result<Option<Cursor>, LogError>> {
         let cursors = self.cursors.lock().unwrap();
-        Ok(at.iter().map(|at| cursors.get(&(group.clone(), at.clone())).cloned()).collect())
+        places
+            .iter()
+            .map(|Place { group, at }| Ok(cursors.get(&(group.clone(), at.clone())).cloned()))
+            .collect()
     }
 
-    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), LogError>> {
+    async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), CommitError>> {
         let mut cursors = self.cursors.lock().unwrap();
         let written = commits.into_iter().map(|commit| {
             self.length(&commit.at)?;
@@ -126,11 +129,11 @@ impl EventLog for MemoryLog {
         written.collect()
     }
 
-    async fn create_topic(&self, topic: &TopicName, _: &TopicSettings) -> Result<(), LogError> {
+    async fn create_topic(&self, topic: &TopicName, _: &TopicSettings) -> Result<Vec<Difference>, LogError> {
         self.topics.send_modify(|topics| {
             topics.entry(topic.clone()).or_default();
         });
-        Ok(())
+        Ok(Vec::new())
     }
 
     async fn describe_topic(&self, topic: &TopicName) -> Result<Option<TopicDescription>, LogError> {
@@ -151,8 +154,8 @@ impl EventLog for MemoryLog {
         Ok(())
     }
 
-    async fn extent(&self, at: &TopicPartition) -> Result<Extent, LogError> {
-        Ok(Extent { start: Offset(0), end: Offset(self.length(at)?) })
+    async fn extents(&self, at: &[TopicPartition]) -> Vec<Result<Extent, LogError>> {
+        at.iter().map(|at| Ok(Extent { start: Offset(0), end: Offset(self.length(at)?) })).collect()
     }
 
     async fn offset_at(&self, at: &TopicPartition, time: Timestamp) -> Result<Offset, LogError> {

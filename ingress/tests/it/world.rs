@@ -13,7 +13,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use trigon_core::binding::record::Envelope;
-use trigon_core::name::{BrokerId, TopicName};
+use trigon_core::name::{BrokerId, Installation, TopicName};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
 use trigon_eventlog::EventLog;
 use trigon_ingress::ingress::Parties;
@@ -74,7 +74,7 @@ impl World {
         half_close: HalfClose,
     ) -> Self {
         let log = Arc::new(MemoryLog::new());
-        let broker = Broker::new(broker_id(), TopicSettings::default(), Vec::new());
+        let broker = Broker::new(&Installation::default(), broker_id(), TopicSettings::default(), Vec::new());
         log.create_topic(&broker.topic, &broker.topic_settings).await.unwrap();
         let table = RoutingTable { brokers: [(broker.id.clone(), Arc::new(broker))].into() };
         let routes = Arc::new(ArcSwap::from_pointee(table));
@@ -240,7 +240,7 @@ pub(crate) fn broker_id() -> BrokerId {
 
 /// The topic of the Broker that is there.
 pub(crate) fn topic() -> TopicName {
-    TopicName::of_broker(&broker_id())
+    Installation::default().topic(&broker_id())
 }
 
 /// Waits for what must happen.

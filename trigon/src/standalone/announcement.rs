@@ -95,6 +95,8 @@ fn line(f: &mut fmt::Formatter<'_>, trigger: &Trigger) -> fmt::Result {
 
 #[cfg(test)]
 mod tests {
+    use trigon_core::name::Installation;
+
     use super::*;
 
     fn announcement(source: Source, table: RoutingTable) -> String {
@@ -109,7 +111,12 @@ mod tests {
     }
 
     fn table(text: &str) -> RoutingTable {
-        trigon_crds::load(&[("a.yaml".to_owned(), text.to_owned())], &trigon_crds::uris_only).unwrap()
+        trigon_crds::load(
+            &Installation::default(),
+            &[("a.yaml".to_owned(), text.to_owned())],
+            &trigon_crds::uris_only,
+        )
+        .unwrap()
     }
 
     #[test]
@@ -148,7 +155,7 @@ spec:
 
     #[test]
     fn what_is_missing_is_said() {
-        let text = announcement(Source::BuiltIn, trigon_crds::built_in());
+        let text = announcement(Source::BuiltIn, trigon_crds::built_in(&Installation::default()));
         assert!(
             text.contains("broker default/default  http://127.0.0.1:8080/default/default\n  no triggers"),
             "{text}"
