@@ -7,6 +7,7 @@
 
 pub mod contract;
 pub mod embedded;
+pub mod kafka;
 pub mod log;
 
 pub use embedded::{EmbeddedConfig, EmbeddedLog, OpenError};
