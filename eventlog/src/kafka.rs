@@ -7,5 +7,9 @@
 pub mod security;
 
 mod config;
+#[cfg(test)]
+mod test_server;
+#[expect(dead_code, unused_imports, reason = "its users are being written")]
+mod wire;
 
 pub use self::config::KafkaConfig;

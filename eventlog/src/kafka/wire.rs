@@ -1,0 +1,13 @@
+//! Our own connections to the brokers of a Kafka cluster: requests go out, answers come back.
+//!
+//! Knows Kafka's framing, versions, handshakes and where brokers and leaders are; not what topics and cursors mean.
+
+pub(super) use self::cluster::{Cluster, Line, NodeId, TopicView};
+pub(super) use self::connection::Connection;
+pub(super) use self::error::WireError;
+
+mod cluster;
+mod connection;
+mod error;
+#[cfg(test)]
+mod tests;

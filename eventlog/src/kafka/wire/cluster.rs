@@ -1,0 +1,275 @@
+//! The brokers of a cluster, who leads which partition, and the connections to them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
+use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
+use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName as WireName};
+use kafka_protocol::protocol::{Request, StrBytes};
+use tokio::sync::{Mutex as AsyncMutex, watch};
+use trigon_core::name::{PartitionId, TopicName};
+use uuid::Uuid;
+
+use super::connection::Connection;
+use super::error::WireError;
+use crate::LogError;
+use crate::kafka::KafkaConfig;
+use crate::kafka::security::Security;
+
+/// How long what the cluster said of a topic is taken for true without an error that says otherwise.
+const METADATA_AGE: Duration = Duration::from_secs(5);
+
+/// The wait after a failed attempt to connect to a broker; meanwhile its error is the answer.
+const RECONNECT_WAIT: Duration = Duration::from_millis(250);
+
+/// A broker's number in its cluster.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::kafka) struct NodeId(pub(in crate::kafka) i32);
+
+/// Which of the connections to a broker: Kafka serves one request per connection at a time, so that what takes long
+/// has one of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(in crate::kafka) enum Line {
+    /// Topics, groups, offsets of partitions.
+    Admin,
+    /// Commits and loads of cursors.
+    Cursors(u8),
+    /// Reads that wait for new records.
+    Tail,
+    /// Reads of records that are there.
+    CatchUp(u8),
+}
+
+/// What the cluster says of a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::kafka) struct TopicView {
+    /// Names this topic among all of that name that there ever were.
+    pub(in crate::kafka) id: Uuid,
+    /// Who leads each partition; `None` where nobody does at the moment.
+    pub(in crate::kafka) leaders: Vec<Option<NodeId>>,
+}
+
+impl TopicView {
+    /// Who leads a partition.
+    pub(in crate::kafka) fn leader(
+        &self,
+        topic: &TopicName,
+        partition: PartitionId,
+    ) -> Result<NodeId, LogError> {
+        match self.leaders.get(usize::try_from(partition.0).unwrap_or(usize::MAX)) {
+            Some(Some(leader)) => Ok(*leader),
+            Some(None) => {
+                Err(LogError::Failed(format!("partition {partition} of topic {topic} has no leader now")))
+            }
+            None => Err(LogError::UnknownPartition(trigon_core::name::TopicPartition {
+                topic: topic.clone(),
+                partition,
+            })),
+        }
+    }
+}
+
+/// A Kafka cluster. Cloning shares the connections.
+#[derive(Clone, Debug)]
+pub(in crate::kafka) struct Cluster(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    bootstrap: Vec<String>,
+    security: watch::Receiver<Arc<Security>>,
+    deadline: Duration,
+    nodes: Mutex<HashMap<NodeId, String>>,
+    slots: Mutex<Slots>,
+    topics: Mutex<HashMap<TopicName, (Instant, Arc<TopicView>)>>,
+    /// Held while the cluster is asked for its topics, so that many who want to know ask once.
+    asking: AsyncMutex<()>,
+}
+
+/// By address and line. Who waits for a slot wants the connection that its holder opens.
+type Slots = HashMap<(String, Line), Arc<AsyncMutex<Slot>>>;
+
+#[derive(Debug, Default)]
+struct Slot {
+    connection: Option<Arc<Connection>>,
+    failed: Option<(Instant, WireError)>,
+}
+
+impl Cluster {
+    /// A cluster that is first asked when somebody wants something.
+    pub(in crate::kafka) fn new(config: &KafkaConfig) -> Self {
+        Self(Arc::new(Inner {
+            bootstrap: config.bootstrap.clone(),
+            security: config.security.clone(),
+            deadline: config.request_deadline,
+            nodes: Mutex::default(),
+            slots: Mutex::default(),
+            topics: Mutex::default(),
+            asking: AsyncMutex::default(),
+        }))
+    }
+
+    /// How long a request may take.
+    pub(in crate::kafka) fn deadline(&self) -> Duration {
+        self.0.deadline
+    }
+
+    /// A connection to a broker; opened if there is none.
+    pub(in crate::kafka) async fn connection(
+        &self,
+        node: NodeId,
+        line: Line,
+    ) -> Result<Arc<Connection>, WireError> {
+        let known = lock(&self.0.nodes).get(&node).cloned();
+        match known {
+            Some(address) => self.connection_to(&address, line).await,
+            None => Err(WireError::Unreachable {
+                address: format!("broker {}", node.0),
+                reason: "the cluster has not told its address".to_owned(),
+            }),
+        }
+    }
+
+    /// Sends a request to a broker.
+    pub(in crate::kafka) async fn ask<R: Request>(
+        &self,
+        node: NodeId,
+        line: Line,
+        request: &R,
+    ) -> Result<R::Response, WireError> {
+        self.connection(node, line).await?.call(request, self.0.deadline).await
+    }
+
+    /// Sends a request to whichever broker answers.
+    pub(in crate::kafka) async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, WireError> {
+        let mut last = None;
+        for address in self.addresses() {
+            let asked = async {
+                let connection = self.connection_to(&address, Line::Admin).await?;
+                connection.call(request, self.0.deadline).await
+            };
+            match asked.await {
+                Ok(answer) => return Ok(answer),
+                Err(error) => last = Some(error),
+            }
+        }
+        Err(last.unwrap_or_else(|| WireError::Unreachable {
+            address: "no broker".to_owned(),
+            reason: "no address is known".to_owned(),
+        }))
+    }
+
+    /// What the cluster says of a topic, at most [`METADATA_AGE`] ago.
+    pub(in crate::kafka) async fn topic(&self, topic: &TopicName) -> Result<Arc<TopicView>, LogError> {
+        if let Some(view) = self.fresh(topic) {
+            return Ok(view);
+        }
+        let _asking = self.0.asking.lock().await;
+        // Somebody may have asked meanwhile.
+        if let Some(view) = self.fresh(topic) {
+            return Ok(view);
+        }
+        let name = WireName(StrBytes::from_string(topic.as_str().to_owned()));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name))]))
+            .with_allow_auto_topic_creation(false);
+        let answer = self.ask_any(&request).await?;
+        self.note_nodes(&answer);
+        let found = answer.topics.first();
+        let view = found.map_or(Err(LogError::UnknownTopic(topic.clone())), |found| view(topic, found));
+        match view {
+            Ok(view) => {
+                let view = Arc::new(view);
+                lock(&self.0.topics).insert(topic.clone(), (Instant::now(), Arc::clone(&view)));
+                Ok(view)
+            }
+            Err(error) => {
+                self.forget(topic);
+                Err(error)
+            }
+        }
+    }
+
+    /// Forgets what the cluster said of a topic: an error has shown that it is not so any more.
+    pub(in crate::kafka) fn forget(&self, topic: &TopicName) {
+        lock(&self.0.topics).remove(topic);
+    }
+
+    /// Takes the addresses of brokers from an answer.
+    pub(in crate::kafka) fn note_node(&self, node: NodeId, host: &str, port: i32) {
+        lock(&self.0.nodes).insert(node, format!("{host}:{port}"));
+    }
+
+    fn note_nodes(&self, answer: &MetadataResponse) {
+        for broker in &answer.brokers {
+            self.note_node(NodeId(broker.node_id.0), &broker.host, broker.port);
+        }
+    }
+
+    fn fresh(&self, topic: &TopicName) -> Option<Arc<TopicView>> {
+        let topics = lock(&self.0.topics);
+        let (asked, view) = topics.get(topic)?;
+        (asked.elapsed() < METADATA_AGE).then(|| Arc::clone(view))
+    }
+
+    /// All that are known, those that the user named first.
+    fn addresses(&self) -> Vec<String> {
+        let mut addresses = self.0.bootstrap.clone();
+        for address in lock(&self.0.nodes).values() {
+            if !addresses.contains(address) {
+                addresses.push(address.clone());
+            }
+        }
+        addresses
+    }
+
+    async fn connection_to(&self, address: &str, line: Line) -> Result<Arc<Connection>, WireError> {
+        let slot = Arc::clone(lock(&self.0.slots).entry((address.to_owned(), line)).or_default());
+        let mut slot = slot.lock().await;
+        if let Some(connection) = slot.connection.as_ref().filter(|connection| connection.is_open()) {
+            return Ok(Arc::clone(connection));
+        }
+        slot.connection = None;
+        if let Some((when, error)) = &slot.failed
+            && when.elapsed() < RECONNECT_WAIT
+        {
+            return Err(error.clone());
+        }
+        let security = Arc::clone(&self.0.security.borrow());
+        match Connection::open(address, &security, self.0.deadline).await {
+            Ok(connection) => {
+                let connection = Arc::new(connection);
+                *slot = Slot { connection: Some(Arc::clone(&connection)), failed: None };
+                Ok(connection)
+            }
+            Err(error) => {
+                slot.failed = Some((Instant::now(), error.clone()));
+                Err(error)
+            }
+        }
+    }
+}
+
+fn view(topic: &TopicName, found: &MetadataResponseTopic) -> Result<TopicView, LogError> {
+    match ResponseError::try_from_code(found.error_code) {
+        None | Some(ResponseError::LeaderNotAvailable) => {}
+        Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId) => {
+            return Err(LogError::UnknownTopic(topic.clone()));
+        }
+        Some(error) => return Err(LogError::Failed(format!("could not look up topic {topic}: {error}"))),
+    }
+    let mut leaders = vec![None; found.partitions.len()];
+    for partition in &found.partitions {
+        let place = usize::try_from(partition.partition_index).unwrap_or(usize::MAX);
+        if let Some(leader) = leaders.get_mut(place) {
+            *leader = (partition.leader_id.0 >= 0).then_some(NodeId(partition.leader_id.0));
+        }
+    }
+    Ok(TopicView { id: found.topic_id, leaders })
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

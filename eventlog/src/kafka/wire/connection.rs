@@ -1,0 +1,268 @@
+//! One connection to one broker.
+//!
+//! Requests are pipelined; Kafka answers them one after the other, in their order. A connection that has failed
+//! once, or let a deadline pass, is of no use any more: its answers could be anybody's.
+
+use std::any::type_name;
+use std::collections::HashMap;
+use std::io;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use kafka_protocol::messages::{ApiVersionsRequest, RequestHeader, ResponseHeader};
+use kafka_protocol::protocol::{
+    Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange,
+};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::net::TcpStream;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::error::WireError;
+use crate::kafka::security::Security;
+
+/// Requests on one connection that wait for their answers; more wait to be sent.
+const PIPELINED: usize = 1024;
+
+/// The largest answer that is taken, in bytes.
+const MAX_ANSWER: usize = 128 << 20;
+
+/// What Kafka shows as our name.
+const CLIENT_ID: &str = "trigon";
+
+/// Both directions of a connection, whatever secures it.
+pub(super) trait Channel: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Channel for T {}
+
+/// A connection on which requests are answered.
+#[derive(Debug)]
+pub(in crate::kafka) struct Connection {
+    address: Arc<str>,
+    outgoing: mpsc::Sender<Outgoing>,
+    correlation: AtomicI32,
+    versions: HashMap<i16, VersionRange>,
+    /// Why it ended.
+    ended: Arc<OnceLock<String>>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+struct Outgoing {
+    frame: Bytes,
+    answer: oneshot::Sender<Bytes>,
+}
+
+impl Connection {
+    /// Connects, and asks the broker what it speaks.
+    pub(super) async fn open(
+        address: &str,
+        security: &Security,
+        deadline: Duration,
+    ) -> Result<Self, WireError> {
+        let opening = async {
+            let tcp = TcpStream::connect(address).await.map_err(|error| unreachable(address, &error))?;
+            tcp.set_nodelay(true).map_err(|error| unreachable(address, &error))?;
+            let channel: Box<dyn Channel> = Box::new(tcp);
+            let mut connection = Self::over(address, channel);
+            connection.agree(deadline).await?;
+            Ok(connection)
+        };
+        let _ = security;
+        match timeout(deadline, opening).await {
+            Ok(opened) => opened,
+            Err(_) => Err(WireError::Unreachable {
+                address: address.to_owned(),
+                reason: format!("no answer within {deadline:?}"),
+            }),
+        }
+    }
+
+    fn over(address: &str, channel: Box<dyn Channel>) -> Self {
+        let (reading, writing) = tokio::io::split(channel);
+        let (outgoing, requests) = mpsc::channel(PIPELINED);
+        let (sent, awaited) = mpsc::channel(PIPELINED);
+        let ended = Arc::new(OnceLock::new());
+        let mut tasks = JoinSet::new();
+        let (first, second) = (Arc::clone(&ended), Arc::clone(&ended));
+        tasks.spawn(async move { first.get_or_init_with(write(writing, requests, sent).await) });
+        tasks.spawn(async move { second.get_or_init_with(read(reading, awaited).await) });
+        Self {
+            address: address.into(),
+            outgoing,
+            correlation: AtomicI32::new(0),
+            versions: HashMap::new(),
+            ended,
+            tasks: Mutex::new(tasks),
+        }
+    }
+
+    /// Asks the broker which versions it speaks.
+    async fn agree(&mut self, deadline: Duration) -> Result<(), WireError> {
+        // Version 0 is answered by every broker, also by one that is newer than this client.
+        let answer = self.call_as(&ApiVersionsRequest::default(), 0, deadline).await?;
+        self.versions = answer
+            .api_keys
+            .iter()
+            .map(|api| (api.api_key, VersionRange { min: api.min_version, max: api.max_version }))
+            .collect();
+        Ok(())
+    }
+
+    /// Sends a request in the newest version that both sides speak, and waits for its answer.
+    ///
+    /// Not cancel safe in one respect: a request that was sent is carried out whether its answer is awaited or not.
+    pub(in crate::kafka) async fn call<R: Request>(
+        &self,
+        request: &R,
+        deadline: Duration,
+    ) -> Result<R::Response, WireError> {
+        self.call_as(request, self.version::<R>()?, deadline).await
+    }
+
+    /// The version in which [`call`](Self::call) sends a request.
+    pub(in crate::kafka) fn version<R: Request>(&self) -> Result<i16, WireError> {
+        let unsupported =
+            || WireError::Unsupported { address: self.address.to_string(), request: name::<R>() };
+        let theirs = self.versions.get(&R::KEY).ok_or_else(unsupported)?;
+        let common = R::VERSIONS.intersect(theirs).intersect(&<R::Response as Message>::VERSIONS);
+        if common.is_empty() { Err(unsupported()) } else { Ok(common.max) }
+    }
+
+    /// Whether requests may still be answered.
+    pub(in crate::kafka) fn is_open(&self) -> bool {
+        self.ended.get().is_none()
+    }
+
+    /// Whom it goes to, as `HOST:PORT`.
+    pub(in crate::kafka) fn address(&self) -> &str {
+        &self.address
+    }
+
+    async fn call_as<R: Request>(
+        &self,
+        request: &R,
+        version: i16,
+        deadline: Duration,
+    ) -> Result<R::Response, WireError> {
+        let correlation = self.correlation.fetch_add(1, Ordering::Relaxed);
+        let frame = encode(request, version, correlation).map_err(|reason| self.malformed::<R>(reason))?;
+        let (answer, answered) = oneshot::channel();
+        let exchange = async {
+            self.outgoing.send(Outgoing { frame, answer }).await.map_err(|_| self.broken())?;
+            answered.await.map_err(|_| self.broken())
+        };
+        let Ok(frame) = timeout(deadline, exchange).await else {
+            self.give_up(format!("{} took longer than {deadline:?}", name::<R>()));
+            let address = self.address.to_string();
+            return Err(WireError::Deadline { address, request: name::<R>(), deadline });
+        };
+        decode::<R>(frame?, version, correlation).map_err(|reason| self.malformed::<R>(reason))
+    }
+
+    fn give_up(&self, reason: String) {
+        self.ended.get_or_init(|| reason);
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).abort_all();
+    }
+
+    fn broken(&self) -> WireError {
+        // The task that ends first says why, and may be about to.
+        let reason = self.ended.get().cloned().unwrap_or_else(|| "it was closed".to_owned());
+        WireError::Broken { address: self.address.to_string(), reason }
+    }
+
+    fn malformed<R: Request>(&self, reason: String) -> WireError {
+        WireError::Malformed { address: self.address.to_string(), request: name::<R>(), reason }
+    }
+}
+
+trait FirstReason {
+    fn get_or_init_with(&self, ended: io::Result<()>);
+}
+
+impl FirstReason for OnceLock<String> {
+    fn get_or_init_with(&self, ended: io::Result<()>) {
+        self.get_or_init(|| {
+            ended.err().map_or_else(|| "it was closed".to_owned(), |error| error.to_string())
+        });
+    }
+}
+
+fn unreachable(address: &str, error: &io::Error) -> WireError {
+    WireError::Unreachable { address: address.to_owned(), reason: error.to_string() }
+}
+
+/// `Fetch`, of `kafka_protocol::messages::fetch_request::FetchRequest`.
+fn name<R>() -> &'static str {
+    let full = type_name::<R>();
+    let last = full.rsplit("::").next().unwrap_or(full);
+    last.strip_suffix("Request").unwrap_or(last)
+}
+
+fn encode<R: Request>(request: &R, version: i16, correlation: i32) -> Result<Bytes, String> {
+    let header = RequestHeader::default()
+        .with_request_api_key(R::KEY)
+        .with_request_api_version(version)
+        .with_correlation_id(correlation)
+        .with_client_id(Some(StrBytes::from_static_str(CLIENT_ID)));
+    let mut frame = BytesMut::with_capacity(256);
+    frame.extend_from_slice(&[0; 4]);
+    let encoded = header
+        .encode(&mut frame, R::header_version(version))
+        .and_then(|()| request.encode(&mut frame, version));
+    encoded.map_err(|error| error.to_string())?;
+    let length = u32::try_from(frame.len() - 4).map_err(|error| error.to_string())?;
+    frame[..4].copy_from_slice(&length.to_be_bytes());
+    Ok(frame.freeze())
+}
+
+fn decode<R: Request>(mut frame: Bytes, version: i16, correlation: i32) -> Result<R::Response, String> {
+    let header = ResponseHeader::decode(&mut frame, R::Response::header_version(version))
+        .map_err(|error| error.to_string())?;
+    if header.correlation_id != correlation {
+        return Err(format!("the answer {} where {correlation} was due", header.correlation_id));
+    }
+    R::Response::decode(&mut frame, version).map_err(|error| error.to_string())
+}
+
+async fn write(
+    mut socket: WriteHalf<Box<dyn Channel>>,
+    mut requests: mpsc::Receiver<Outgoing>,
+    sent: mpsc::Sender<oneshot::Sender<Bytes>>,
+) -> io::Result<()> {
+    while let Some(Outgoing { frame, answer }) = requests.recv().await {
+        // The reader has to know whose answer comes before it can come.
+        if sent.send(answer).await.is_err() {
+            break;
+        }
+        socket.write_all(&frame).await?;
+        if requests.is_empty() {
+            socket.flush().await?;
+        }
+    }
+    Ok(())
+}
+
+async fn read(
+    mut socket: ReadHalf<Box<dyn Channel>>,
+    mut awaited: mpsc::Receiver<oneshot::Sender<Bytes>>,
+) -> io::Result<()> {
+    loop {
+        let length = usize::try_from(socket.read_u32().await?).unwrap_or(usize::MAX);
+        if length > MAX_ANSWER {
+            return Err(io::Error::other(format!("an answer of {length} bytes, more than {MAX_ANSWER}")));
+        }
+        let mut frame = BytesMut::with_capacity(length);
+        while frame.len() < length {
+            let mut rest = (&mut socket).take((length - frame.len()) as u64);
+            if rest.read_buf(&mut frame).await? == 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        let Some(answer) = awaited.recv().await else { return Ok(()) };
+        // Whoever asked may have left.
+        answer.send(frame.freeze()).unwrap_or_default();
+    }
+}
