@@ -61,6 +61,12 @@ pub(crate) struct Settings {
     /// The backlog of the isolation scenario, in MiB
     #[arg(long, default_value_t = 1_024)]
     pub(crate) backlog: u64,
+    /// Partitions of the Broker's topic
+    #[arg(long, default_value_t = 4)]
+    pub(crate) partitions: u32,
+    /// Measure an ingress and a dispatcher over this Kafka, HOST:PORT, instead of standalone
+    #[arg(long)]
+    pub(crate) kafka: Option<String>,
     /// Where the event log is put [default: the folder for temporary files]
     #[arg(long)]
     pub(crate) data: Option<PathBuf>,
@@ -82,6 +88,12 @@ pub(crate) enum Scenario {
     OneTrigger,
     /// A hundred Triggers that match every event
     HundredMatching,
+    /// A hundred Triggers of which ten match each event
+    TenOfHundred,
+    /// One Trigger that wants its events one after the other in each partition
+    Ordered,
+    /// A thousand Triggers and no event
+    Idle,
     /// 1, 100 and 10 000 Triggers of which one matches each event
     CostPerTrigger,
     /// A healthy subscriber beside a dead one with a backlog and a slow one

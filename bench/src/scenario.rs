@@ -24,8 +24,16 @@ pub(crate) async fn run(
 ) -> Result<Figures, BenchError> {
     match scenario {
         Scenario::Ingress => ingress(binary, settings).await,
-        Scenario::OneTrigger => matching(binary, settings, 1, 2_000).await,
-        Scenario::HundredMatching => matching(binary, settings, 100, 50).await,
+        Scenario::OneTrigger => matching(binary, settings, Mix::all(1), 2_000).await,
+        Scenario::HundredMatching => matching(binary, settings, Mix::all(100), 50).await,
+        Scenario::TenOfHundred => {
+            matching(binary, settings, Mix { triggers: 100, types: 10, order: None }, 500).await
+        }
+        Scenario::Ordered => {
+            let ordered = Mix { triggers: 1, types: 1, order: Some("partition") };
+            matching(binary, settings, ordered, 2_000).await
+        }
+        Scenario::Idle => idle(binary, settings).await,
         Scenario::CostPerTrigger => triggers::run(binary, settings).await,
         Scenario::Isolation => isolation::run(binary, settings).await,
         Scenario::Restart => restart::run(binary, settings).await,
@@ -53,24 +61,41 @@ async fn ingress(binary: &Path, settings: &Settings) -> Result<Figures, BenchErr
     Ok(figures)
 }
 
-/// Every event matches every one of so many Triggers.
-async fn matching(
-    binary: &Path,
-    settings: &Settings,
+/// How many Triggers there are, and which events they want.
+#[derive(Clone, Copy)]
+struct Mix {
     triggers: u64,
-    rate: u32,
-) -> Result<Figures, BenchError> {
+    /// Events come in so many types in turn; each Trigger wants one of them, so that each event matches
+    /// `triggers / types`.
+    types: u64,
+    order: Option<&'static str>,
+}
+
+impl Mix {
+    /// Every event matches every Trigger.
+    const fn all(triggers: u64) -> Self {
+        Self { triggers, types: 1, order: None }
+    }
+}
+
+async fn matching(binary: &Path, settings: &Settings, mix: Mix, rate: u32) -> Result<Figures, BenchError> {
+    let triggers = mix.triggers;
+    let matching = triggers / mix.types;
     let start = Instant::now();
     let sink = Sink::start(start).await?;
-    let route =
-        |n: u64| Route { name: format!("t{n}"), subscriber: sink.url(&format!("/{n}")), of_type: None };
+    let route = |n: u64| Route {
+        name: format!("t{n}"),
+        subscriber: sink.url(&format!("/{n}")),
+        of_type: (mix.types > 1).then_some(n % mix.types),
+        order: mix.order,
+    };
     let routes: Vec<Route> = (0..triggers).map(route).collect();
     let trigon = Trigon::start(binary, &routes, settings).await?;
-    let mut load = trigon.load(settings, start);
+    let mut load = Load { types: mix.types, ..trigon.load(settings, start) };
     let mut figures = Figures::default();
     let warm = load.send_for(Pace::Saturating, WARM_UP).await?;
     load.first = warm.next;
-    let mut expected = warm.accepted * triggers;
+    let mut expected = warm.accepted * matching;
     delivered(&sink, expected).await?;
     for (name, pace) in paces(settings, rate) {
         let paths: Vec<String> = (0..triggers).map(|n| format!("/{n}")).collect();
@@ -80,10 +105,10 @@ async fn matching(
         let sent = load.send_for(pace, settings.duration()).await?;
         load.first = sent.next;
         whole(&sent)?;
-        expected += sent.accepted * triggers;
+        expected += sent.accepted * matching;
         delivered(&sink, expected).await?;
         let elapsed = begun.elapsed();
-        let deliveries = sent.accepted * triggers;
+        let deliveries = sent.accepted * matching;
         figures.add(format!("{name}: accepted"), sent.rate(), "/s");
         figures.add(format!("{name}: delivered"), number(deliveries) / elapsed.as_secs_f64(), "/s");
         meter.stop(&trigon, deliveries, "delivery", &name, &mut figures)?;
@@ -93,6 +118,29 @@ async fn matching(
         figures.add_latencies(&format!("{name}: end to end"), &latencies);
     }
     figures.add("resident memory", mebibytes(trigon.usage()?.resident), "MiB");
+    Ok(figures)
+}
+
+/// How long nothing happens while it is measured what that costs.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A thousand Triggers to which nothing happens.
+async fn idle(binary: &Path, settings: &Settings) -> Result<Figures, BenchError> {
+    const TRIGGERS: u64 = 1_000;
+    let sink = Sink::start(Instant::now()).await?;
+    let route =
+        |n: u64| Route { name: format!("t{n}"), subscriber: sink.url("/"), of_type: Some(n), order: None };
+    let routes: Vec<Route> = (0..TRIGGERS).map(route).collect();
+    let trigon = Trigon::start(binary, &routes, settings).await?;
+    tokio::time::sleep(WARM_UP).await;
+    let before = trigon.usages()?;
+    tokio::time::sleep(IDLE).await;
+    let mut figures = Figures::default();
+    for ((command, before), (_, after)) in before.into_iter().zip(trigon.usages()?) {
+        let share = after.cpu.saturating_sub(before.cpu).as_secs_f64() / IDLE.as_secs_f64() * 100.0;
+        figures.add(format!("{command}: CPU"), share, "%");
+        figures.add(format!("{command}: resident memory"), mebibytes(after.resident), "MiB");
+    }
     Ok(figures)
 }
 
@@ -137,13 +185,13 @@ fn whole(sent: &Sent) -> Result<(), BenchError> {
 
 /// CPU time over a phase, of Trigon and of this process.
 struct Meter {
-    trigon: Usage,
+    trigon: Vec<(&'static str, Usage)>,
     own: Usage,
 }
 
 impl Meter {
     fn start(trigon: &Trigon) -> Result<Self, BenchError> {
-        Ok(Self { trigon: trigon.usage()?, own: own_usage()? })
+        Ok(Self { trigon: trigon.usages()?, own: own_usage()? })
     }
 
     fn stop(
@@ -157,14 +205,17 @@ impl Meter {
         let per = |before: Usage, after: Usage| {
             after.cpu.saturating_sub(before.cpu).as_secs_f64() * 1e6 / number(count.max(1))
         };
-        figures.add(format!("{phase}: CPU per {of}"), per(self.trigon, trigon.usage()?), "µs");
+        for ((command, before), (_, after)) in self.trigon.into_iter().zip(trigon.usages()?) {
+            figures.add(format!("{phase}: CPU per {of}, {command}"), per(before, after), "µs");
+        }
         figures.add(format!("{phase}: CPU per {of} of load and sink"), per(self.own, own_usage()?), "µs");
         Ok(())
     }
 
     /// Microseconds of Trigon's CPU since the start.
     fn cpu_micros(&self, trigon: &Trigon) -> Result<f64, BenchError> {
-        Ok(trigon.usage()?.cpu.saturating_sub(self.trigon.cpu).as_secs_f64() * 1e6)
+        let before: Duration = self.trigon.iter().map(|(_, usage)| usage.cpu).sum();
+        Ok(trigon.usage()?.cpu.saturating_sub(before).as_secs_f64() * 1e6)
     }
 }
 

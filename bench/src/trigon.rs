@@ -1,4 +1,5 @@
-//! The build under measurement: `trigon standalone` as a process, its CPU time and its memory.
+//! The build under measurement: `trigon standalone` as a process, or `trigon ingress` and `trigon dispatcher` over
+//! Kafka; their CPU time and their memory.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader};
@@ -15,14 +16,30 @@ use crate::load::{Load, type_name};
 use crate::wire::Wire;
 use crate::{BenchError, Settings};
 
-/// A running process with folders of its own; killed when it is dropped.
+/// A running Trigon with folders of its own; killed when it is dropped.
 #[derive(Debug)]
 pub(crate) struct Trigon {
-    child: Child,
+    /// The last one delivers.
+    processes: Vec<Process>,
     folder: TempDir,
     binary: PathBuf,
+    kafka: Option<Kafka>,
     /// Where it takes events.
     pub(crate) address: SocketAddr,
+}
+
+/// Where its log is, if that is not a folder.
+#[derive(Clone, Debug)]
+struct Kafka {
+    bootstrap: String,
+    installation: String,
+}
+
+#[derive(Debug)]
+struct Process {
+    command: &'static str,
+    child: Child,
+    listen: Option<SocketAddr>,
     admin: SocketAddr,
 }
 
@@ -35,6 +52,8 @@ pub(crate) struct Route {
     pub(crate) subscriber: String,
     /// The number of the type that it wants; all without.
     pub(crate) of_type: Option<u64>,
+    /// Its `trigon.dev/order`.
+    pub(crate) order: Option<&'static str>,
 }
 
 /// What a process has used so far.
@@ -65,22 +84,31 @@ impl Trigon {
             None => tempfile::tempdir().map_err(fail)?,
         };
         fs::create_dir(folder.path().join("routes")).map_err(fail)?;
-        fs::write(folder.path().join("routes/routes.yaml"), yaml(routes)).map_err(fail)?;
-        let any: SocketAddr = ([127, 0, 0, 1], 0).into();
-        let (child, address, admin) = spawn(binary, folder.path(), any, any)?;
-        let trigon = Self { child, folder, binary: binary.to_owned(), address, admin };
+        fs::write(folder.path().join("routes/routes.yaml"), yaml(routes, settings)).map_err(fail)?;
+        let kafka = settings.kafka.clone().map(|bootstrap| {
+            let made = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+            Kafka { bootstrap, installation: format!("bench-{}", made.as_millis()) }
+        });
+        let commands: &[&'static str] =
+            if kafka.is_some() { &["ingress", "dispatcher"] } else { &["standalone"] };
+        let mut trigon =
+            Self { processes: Vec::new(), folder, binary: binary.to_owned(), kafka, address: ANY };
+        // The ingress serves once the dispatcher has placed the Triggers: all are started before one is waited for.
+        for command in commands {
+            let process = trigon.spawn(command, None)?;
+            trigon.address = process.listen.unwrap_or(trigon.address);
+            trigon.processes.push(process);
+        }
         trigon.ready().await?;
         Ok(trigon)
     }
 
-    /// Kills it without warning.
+    /// Kills the process that delivers, without warning.
     ///
     /// # Errors
     /// When the system refuses.
     pub(crate) fn kill(&mut self) -> Result<(), BenchError> {
-        let fail = |error| BenchError::Io("could not kill the process".to_owned(), error);
-        self.child.kill().map_err(fail)?;
-        self.child.wait().map(drop).map_err(fail)
+        self.processes.last_mut().map_or(Ok(()), Process::kill)
     }
 
     /// Starts it again where it was, and does not wait.
@@ -88,8 +116,9 @@ impl Trigon {
     /// # Errors
     /// When it does not start.
     pub(crate) fn restart(&mut self) -> Result<(), BenchError> {
-        (self.child, self.address, self.admin) =
-            spawn(&self.binary, self.folder.path(), self.address, self.admin)?;
+        let Some(killed) = self.processes.pop() else { return Ok(()) };
+        let started = self.spawn(killed.command, Some(&killed))?;
+        self.processes.push(started);
         Ok(())
     }
 
@@ -111,21 +140,92 @@ impl Trigon {
     /// # Errors
     /// When it has ended, or there is no `/proc`.
     pub(crate) fn usage(&self) -> Result<Usage, BenchError> {
-        usage(self.child.id())
+        Ok(self.usages()?.into_iter().fold(Usage::default(), |sum, (_, usage)| Usage {
+            cpu: sum.cpu + usage.cpu,
+            resident: sum.resident + usage.resident,
+        }))
+    }
+
+    /// What each of its processes has used so far, by its command.
+    ///
+    /// # Errors
+    /// When one has ended, or there is no `/proc`.
+    pub(crate) fn usages(&self) -> Result<Vec<(&'static str, Usage)>, BenchError> {
+        self.processes.iter().map(|process| Ok((process.command, usage(process.child.id())?))).collect()
     }
 
     async fn ready(&self) -> Result<(), BenchError> {
         let end = Instant::now() + READY;
-        loop {
-            let is_ready = self.ask("/readyz").await.is_ok_and(|status| status == Some(200));
-            if is_ready {
-                return Ok(());
+        for process in &self.processes {
+            while process.ask("/readyz").await.ok().flatten() != Some(200) {
+                if Instant::now() > end {
+                    let said = fs::read_to_string(self.log(process.command)).unwrap_or_default();
+                    return Err(BenchError::Failed(format!(
+                        "trigon {} is not ready after {READY:?}: {said}",
+                        process.command
+                    )));
+                }
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            if Instant::now() > end {
-                return Err(BenchError::Failed(format!("trigon is not ready after {READY:?}")));
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        Ok(())
+    }
+
+    fn log(&self, command: &str) -> PathBuf {
+        self.folder.path().join(format!("{command}.log"))
+    }
+
+    /// Starts a process, at the addresses of an earlier one if there was one, and reads what it prints.
+    fn spawn(&self, command: &'static str, before: Option<&Process>) -> Result<Process, BenchError> {
+        let fail = |error| BenchError::Io(format!("could not start {}", self.binary.display()), error);
+        let log = File::create(self.log(command)).map_err(fail)?;
+        let listens = command != "dispatcher";
+        let mut run = Command::new(&self.binary);
+        run.arg(command).arg("--routes").arg(self.folder.path().join("routes")).args(["--log", "warn"]);
+        run.args(["--admin", &before.map_or(ANY, |before| before.admin).to_string()]);
+        if listens {
+            let listen = before.and_then(|before| before.listen).unwrap_or(ANY);
+            run.args(["--listen", &listen.to_string()]);
+        }
+        match &self.kafka {
+            Some(kafka) => {
+                run.args(["--kafka", &kafka.bootstrap, "--installation", &kafka.installation]);
+            }
+            None => {
+                run.arg("--data").arg(self.folder.path().join("data"));
+            }
+        }
+        let mut child = run.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log).spawn().map_err(fail)?;
+        let stdout = child.stdout.take().ok_or_else(|| BenchError::Failed("it has no output".to_owned()))?;
+        let mut lines = BufReader::new(stdout).lines();
+        let (mut listen, mut admin) = (None, None);
+        for line in lines.by_ref() {
+            let line = line.map_err(fail)?;
+            match address(&line) {
+                Some(found) if line.starts_with("broker") => listen = listen.or(Some(found)),
+                Some(found) if line.starts_with("admin") => admin = admin.or(Some(found)),
+                _ => {}
+            }
+            if let Some(admin) = admin
+                && (listen.is_some() || !listens)
+            {
+                // Nobody reads on, and what it prints must not block it.
+                std::thread::spawn(move || lines.for_each(drop));
+                return Ok(Process { command, child, listen, admin });
+            }
+        }
+        let said = fs::read_to_string(self.log(command)).unwrap_or_default();
+        Err(BenchError::Failed(format!("trigon {command} did not start: {said}")))
+    }
+}
+
+const ANY: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 0);
+
+impl Process {
+    fn kill(&mut self) -> Result<(), BenchError> {
+        let fail = |error| BenchError::Io("could not kill the process".to_owned(), error);
+        self.child.kill().map_err(fail)?;
+        self.child.wait().map(drop).map_err(fail)
     }
 
     async fn ask(&self, path: &str) -> io::Result<Option<u16>> {
@@ -135,7 +235,7 @@ impl Trigon {
     }
 }
 
-impl Drop for Trigon {
+impl Drop for Process {
     fn drop(&mut self) {
         // It may have ended by itself, which is as good.
         drop(self.kill());
@@ -166,16 +266,17 @@ fn usage(process: u32) -> Result<Usage, BenchError> {
     Ok(Usage { cpu: Duration::from_micros(micros), resident: field(21).saturating_mul(page) })
 }
 
-fn yaml(routes: &[Route]) -> String {
-    let object = |kind: &str, name: &str, spec: serde_json::Value| {
+fn yaml(routes: &[Route], settings: &Settings) -> String {
+    let object = |kind: &str, name: &str, annotations: serde_json::Value, spec: serde_json::Value| {
         json!({
             "apiVersion": "eventing.knative.dev/v1",
             "kind": kind,
-            "metadata": {"name": name, "namespace": "default"},
+            "metadata": {"name": name, "namespace": "default", "annotations": annotations},
             "spec": spec,
         })
     };
-    let mut text = format!("{}\n", object("Broker", "default", json!({})));
+    let partitions = json!({"trigon.dev/partitions": settings.partitions.to_string()});
+    let mut text = format!("{}\n", object("Broker", "default", partitions, json!({})));
     for route in routes {
         // Retried for longer than any measurement lasts: a dead subscriber keeps its backlog.
         let mut spec = json!({
@@ -183,53 +284,16 @@ fn yaml(routes: &[Route]) -> String {
             "subscriber": {"uri": route.subscriber},
             "delivery": {"retry": 100_000, "backoffPolicy": "linear", "backoffDelay": "PT1S"},
         });
+        let annotations = match route.order {
+            Some(order) => json!({"trigon.dev/order": order}),
+            None => json!({}),
+        };
         if let Some(number) = route.of_type {
             spec["filter"] = json!({"attributes": {"type": type_name(number)}});
         }
-        text.push_str(&format!("---\n{}\n", object("Trigger", &route.name, spec)));
+        text.push_str(&format!("---\n{}\n", object("Trigger", &route.name, annotations, spec)));
     }
     text
-}
-
-/// Starts the process and reads the addresses that it prints.
-fn spawn(
-    binary: &Path,
-    folder: &Path,
-    listen: SocketAddr,
-    admin: SocketAddr,
-) -> Result<(Child, SocketAddr, SocketAddr), BenchError> {
-    let fail = |error| BenchError::Io(format!("could not start {}", binary.display()), error);
-    let log = File::create(folder.join("log")).map_err(fail)?;
-    let mut child = Command::new(binary)
-        .arg("standalone")
-        .arg("--routes")
-        .arg(folder.join("routes"))
-        .arg("--data")
-        .arg(folder.join("data"))
-        .args(["--listen", &listen.to_string(), "--admin", &admin.to_string(), "--log", "warn"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(log)
-        .spawn()
-        .map_err(fail)?;
-    let stdout = child.stdout.take().ok_or_else(|| BenchError::Failed("it has no output".to_owned()))?;
-    let mut lines = BufReader::new(stdout).lines();
-    let (mut ingress, mut admin) = (None, None);
-    for line in lines.by_ref() {
-        let line = line.map_err(fail)?;
-        match address(&line) {
-            Some(found) if line.starts_with("broker") => ingress = ingress.or(Some(found)),
-            Some(found) if line.starts_with("admin") => admin = admin.or(Some(found)),
-            _ => {}
-        }
-        if let (Some(ingress), Some(admin)) = (ingress, admin) {
-            // Nobody reads on, and what it prints must not block it.
-            std::thread::spawn(move || lines.for_each(drop));
-            return Ok((child, ingress, admin));
-        }
-    }
-    let said = fs::read_to_string(folder.join("log")).unwrap_or_default();
-    Err(BenchError::Failed(format!("trigon did not start: {said}")))
 }
 
 fn address(line: &str) -> Option<SocketAddr> {

@@ -22,8 +22,12 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
     let (bad, slow) = (Sink::start(start).await?, Sink::start(start).await?);
     bad.answer("/", Answer::Refuse);
     slow.answer("/", Answer::TakeAfter(SLOW));
-    let route =
-        |name: &str, sink: &Sink| Route { name: name.to_owned(), subscriber: sink.url("/"), of_type: None };
+    let route = |name: &str, sink: &Sink| Route {
+        name: name.to_owned(),
+        subscriber: sink.url("/"),
+        of_type: None,
+        order: None,
+    };
     let mut figures = Figures::default();
     let rate = settings.rate.unwrap_or(RATE);
 

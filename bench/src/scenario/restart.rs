@@ -19,7 +19,7 @@ const AFTERMATH: Duration = Duration::from_millis(200);
 pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, BenchError> {
     let start = Instant::now();
     let sink = Sink::start(start).await?;
-    let route = Route { name: "t".to_owned(), subscriber: sink.url("/"), of_type: None };
+    let route = Route { name: "t".to_owned(), subscriber: sink.url("/"), of_type: None, order: None };
     let mut trigon = Trigon::start(binary, &[route], settings).await?;
     let mut load = trigon.load(settings, start);
     let rate = settings.rate.unwrap_or(RATE);

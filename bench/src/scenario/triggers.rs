@@ -23,7 +23,12 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
     for count in COUNTS {
         let start = Instant::now();
         let sink = Sink::start(start).await?;
-        let route = |n: u64| Route { name: format!("t{n}"), subscriber: sink.url("/"), of_type: Some(n) };
+        let route = |n: u64| Route {
+            name: format!("t{n}"),
+            subscriber: sink.url("/"),
+            of_type: Some(n),
+            order: None,
+        };
         let routes: Vec<Route> = (0..count).map(route).collect();
         let trigon = Trigon::start(binary, &routes, settings).await?;
         resident.push(number(trigon.usage()?.resident));
