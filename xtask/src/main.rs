@@ -4,10 +4,12 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, ExitCode, Stdio};
+use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
+mod kafka;
 mod tally;
 
 use tally::Tally;
@@ -26,6 +28,12 @@ enum Chore {
     Test,
     /// Formatting and lints only.
     Lint,
+    /// Kafka in the foreground, for tests that are run by themselves, until Ctrl-C.
+    Kafka {
+        /// How many brokers.
+        #[arg(long, default_value_t = 1)]
+        brokers: usize,
+    },
     /// The fuzz targets, for so many seconds together.
     Fuzz {
         /// Seconds, shared equally by the targets.
@@ -44,6 +52,7 @@ fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
         Chore::Test => test(),
         Chore::Lint => lint(),
+        Chore::Kafka { brokers } => kafka::foreground(brokers),
         Chore::Fuzz { seconds } => fuzz(seconds),
     };
     match done {
@@ -61,11 +70,17 @@ fn test() -> Result<(), String> {
     // The system tests start the binary; building it first keeps them from waiting for one another.
     step("build the binary", cargo(&["build", "--bin", "trigon"]))?;
     let mut tally = Tally::default();
-    let unit = counted("tests", cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]), &mut tally);
+    let unit = kafka::with_broker(|variables| counted("tests", nextest(variables), &mut tally));
     let doc = counted("documentation tests", cargo(&["test", "--workspace", "--doc"]), &mut tally);
     let fuzzed = fuzz(FUZZ_SECONDS);
     println!("tests: {} passed, {} failed", tally.passed, tally.failed);
     unit.and(doc).and(fuzzed)
+}
+
+fn nextest(variables: kafka::Variables) -> Command {
+    let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+    command.envs(variables);
+    command
 }
 
 fn lint() -> Result<(), String> {
@@ -91,7 +106,18 @@ fn fuzz(seconds: u64) -> Result<(), String> {
 fn cargo(arguments: &[&str]) -> Command {
     let mut command = Command::new("cargo");
     command.args(arguments);
+    // OpenSSL, which librdkafka uses, is built from source unless the machine has one: that saves some minutes.
+    if has_openssl() {
+        command.env("OPENSSL_NO_VENDOR", "1");
+    }
     command
+}
+
+fn has_openssl() -> bool {
+    static FOUND: OnceLock<bool> = OnceLock::new();
+    *FOUND.get_or_init(|| {
+        Command::new("pkg-config").args(["--exists", "openssl"]).status().is_ok_and(|status| status.success())
+    })
 }
 
 /// Installs a cargo tool unless it answers.
