@@ -1,5 +1,7 @@
 //! The admin address, as a tool reads it.
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
@@ -33,9 +35,29 @@ pub struct TriggerStatus {
     pub dead_lettered: u64,
     /// Events that were parked.
     pub parked: u64,
+    /// The `namespace/name` of its Broker.
+    pub broker: String,
+    /// The partitions in which the process that was asked delivers for it.
+    pub partitions: Vec<u64>,
 }
 
 impl TriggerStatus {
+    /// Takes in how the same Trigger stands in other partitions.
+    pub fn add(&mut self, other: &Self) {
+        if self.is_ready() {
+            self.state.clone_from(&other.state);
+        }
+        self.lag += other.lag;
+        self.in_flight += other.in_flight;
+        self.queued += other.queued;
+        self.retrying += other.retrying;
+        self.matched += other.matched;
+        self.delivered += other.delivered;
+        self.dead_lettered += other.dead_lettered;
+        self.parked += other.parked;
+        self.partitions.extend(&other.partitions);
+    }
+
     /// Whether it delivers by its current routes.
     pub fn is_ready(&self) -> bool {
         self.state != "starting"
@@ -107,6 +129,21 @@ impl Admin {
         let list = json.as_array().ok_or_else(|| format!("/v1/triggers has no list: {json}"))?;
         list.iter().map(|trigger| read(trigger).ok_or_else(|| format!("cannot read {trigger}"))).collect()
     }
+
+    /// How many partitions each Broker's topic has, by `namespace/name`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn partitions(&self) -> Result<HashMap<String, usize>, String> {
+        let json = self.json("/v1/brokers").await?;
+        let list = json.as_array().ok_or_else(|| format!("/v1/brokers has no list: {json}"))?;
+        let read = |broker: &Value| {
+            let count = usize::try_from(broker.get("partitions")?.as_u64()?).ok()?;
+            Some((broker.get("broker")?.as_str()?.to_owned(), count))
+        };
+        list.iter().map(|broker| read(broker).ok_or_else(|| format!("cannot read {broker}"))).collect()
+    }
+
     /// The ids of all parked events of a Broker of the namespace `default`, page by page.
     ///
     /// # Errors
@@ -128,6 +165,8 @@ impl Admin {
 
 fn read(trigger: &Value) -> Option<(String, TriggerStatus)> {
     let count = |name: &str| trigger.get(name).and_then(Value::as_u64);
+    let cursors = trigger.get("cursors")?.as_array()?.iter();
+    let partitions = cursors.map(|cursor| cursor.get("partition")?.as_u64());
     let status = TriggerStatus {
         state: trigger.get("state")?.as_str()?.to_owned(),
         lag: count("lag")?,
@@ -138,6 +177,8 @@ fn read(trigger: &Value) -> Option<(String, TriggerStatus)> {
         delivered: count("delivered")?,
         dead_lettered: count("dead_lettered")?,
         parked: count("parked")?,
+        broker: trigger.get("broker")?.as_str()?.to_owned(),
+        partitions: partitions.collect::<Option<_>>()?,
     };
     Some((trigger.get("trigger")?.as_str()?.to_owned(), status))
 }

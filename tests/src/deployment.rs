@@ -42,6 +42,22 @@ pub trait Deployment: Sized {
         Producer::new(self.broker_url("default"))
     }
 
+    /// Waits until every Trigger delivers by its current routes.
+    ///
+    /// # Panics
+    /// When that takes longer than the deadline.
+    async fn triggers_ready(&self) {
+        wait::until("the triggers to be ready", async || {
+            let triggers = self.triggers().await?;
+            if triggers.iter().all(|(_, status)| status.is_ready()) {
+                Ok(())
+            } else {
+                Err(format!("{triggers:?}"))
+            }
+        })
+        .await;
+    }
+
     /// Waits until every Trigger has finished everything that was accepted, so that what has not arrived by now
     /// never will.
     ///

@@ -72,6 +72,22 @@ impl Process {
         kill_process(pid(&self.child), Signal::TERM).expect("a child can be sent signals");
     }
 
+    /// Stops it where it stands: to others it looks as if it hung.
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn pause(&self) {
+        kill_process(pid(&self.child), Signal::STOP).expect("a child can be sent signals");
+    }
+
+    /// Lets it go on after a [`pause`](Self::pause).
+    ///
+    /// # Panics
+    /// When the system refuses.
+    pub fn resume(&self) {
+        kill_process(pid(&self.child), Signal::CONT).expect("a child can be sent signals");
+    }
+
     /// Waits until it ends by itself.
     ///
     /// # Panics

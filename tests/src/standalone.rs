@@ -1,44 +1,34 @@
 //! `trigon standalone` as a process, with folders and ports of its own.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use http::StatusCode;
-use tempfile::TempDir;
-
 use crate::admin::{Admin, TriggerStatus};
-use crate::binary;
 use crate::command::{self, Finished};
 use crate::deployment::Deployment;
 use crate::process::Process;
-use crate::routes::{self, Object};
-use crate::wait;
+use crate::routes::{Folder, Object};
+use crate::service::{Command, Service};
+
+pub use crate::routes::ROUTES;
 
 /// A process, or between a stop and a restart none. It is killed when it is dropped.
 #[derive(Debug)]
 pub struct Standalone {
-    // Before the folders: it must be gone when they are removed.
-    process: Option<Process>,
-    folders: TempDir,
-    data: PathBuf,
-    arguments: Vec<String>,
-    listen: String,
-    admin: String,
+    // Before the folder: it must be gone when that is removed.
+    service: Service,
+    routes: Folder,
 }
 
-/// The file that [`Deployment::apply`] writes.
-pub const ROUTES: &str = "routes.yaml";
-
 impl Standalone {
-    /// Starts with these routes and further arguments.
+    /// Starts with these routes and further arguments, and keeps its events in a folder of its own.
     ///
     /// # Panics
     /// When it does not get ready.
     pub async fn start_with(routes: &[Object], arguments: &[&str]) -> Self {
-        let folders = tempfile::tempdir().expect("the machine has a folder for temporary files");
-        let data = folders.path().join("data");
-        Self::start_on(folders, data, routes, arguments).await
+        let folder = Folder::new(routes);
+        let data = folder.beside("data");
+        Self::start_on(folder, Some(&data), arguments).await
     }
 
     /// Starts with its data in a folder of the test's own.
@@ -46,24 +36,31 @@ impl Standalone {
     /// # Panics
     /// When it does not get ready.
     pub async fn start_in(data: &Path, routes: &[Object], arguments: &[&str]) -> Self {
-        let folders = tempfile::tempdir().expect("the machine has a folder for temporary files");
-        Self::start_on(folders, data.to_owned(), routes, arguments).await
+        Self::start_on(Folder::new(routes), Some(data), arguments).await
     }
 
-    async fn start_on(folders: TempDir, data: PathBuf, routes: &[Object], arguments: &[&str]) -> Self {
-        let any_port = "127.0.0.1:0".to_owned();
-        let arguments = arguments.iter().map(|&argument| argument.to_owned()).collect();
-        let mut standalone =
-            Self { process: None, folders, data, arguments, listen: any_port.clone(), admin: any_port };
-        fs::create_dir(standalone.routes()).expect("a temporary folder is writable");
-        standalone.write(ROUTES, &routes::yaml(routes));
+    /// Starts without a folder for events: the arguments say where they are kept.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn start_without_data(routes: &[Object], arguments: &[&str]) -> Self {
+        Self::start_on(Folder::new(routes), None, arguments).await
+    }
+
+    async fn start_on(routes: Folder, data: Option<&Path>, arguments: &[&str]) -> Self {
+        let mut all = vec!["--routes".to_owned(), routes.path().display().to_string()];
+        if let Some(data) = data {
+            all.extend(["--data".to_owned(), data.display().to_string()]);
+        }
+        all.extend(arguments.iter().map(|&argument| argument.to_owned()));
+        let mut standalone = Self { service: Service::new(Command::Standalone, all), routes };
         standalone.run().await;
         standalone
     }
 
     /// The folder of the routes.
     pub fn routes(&self) -> PathBuf {
-        self.folders.path().join("routes")
+        self.routes.path()
     }
 
     /// Writes a file of the routes in one step, and waits for nothing.
@@ -71,9 +68,7 @@ impl Standalone {
     /// # Panics
     /// When the folder is not writable.
     pub fn write(&self, name: &str, text: &str) {
-        let whole = self.folders.path().join("next");
-        fs::write(&whole, text).expect("a temporary folder is writable");
-        fs::rename(&whole, self.routes().join(name)).expect("both are in one folder");
+        self.routes.write(name, text);
     }
 
     /// Removes a file of the routes.
@@ -81,7 +76,7 @@ impl Standalone {
     /// # Panics
     /// When it is not there.
     pub fn remove(&self, name: &str) {
-        fs::remove_file(self.routes().join(name)).expect("the file is there");
+        self.routes.remove(name);
     }
 
     /// Counts the tables that were put in force.
@@ -89,18 +84,17 @@ impl Standalone {
     /// # Errors
     /// When it does not answer.
     pub async fn generation(&self) -> Result<u64, String> {
-        let routes = self.admin().json("/v1/routes").await?;
-        routes["generation"].as_u64().ok_or_else(|| format!("{routes} has no generation"))
+        self.service.generation().await
     }
 
     /// Its admin address.
     pub fn admin(&self) -> Admin {
-        Admin::new(format!("http://{}", self.admin))
+        self.service.admin()
     }
 
     /// Where it listens, as `HOST:PORT`.
     pub fn address(&self) -> &str {
-        &self.listen
+        self.service.address()
     }
 
     /// The process.
@@ -108,13 +102,13 @@ impl Standalone {
     /// # Panics
     /// When it is stopped.
     pub fn process(&self) -> &Process {
-        self.process.as_ref().expect("the test has not stopped it")
+        self.service.process()
     }
 
     /// Runs a tool of the binary against its admin address.
     pub async fn tool(&self, arguments: &[&str]) -> Finished {
         let mut all = arguments.to_vec();
-        all.extend(["--admin", &self.admin]);
+        all.extend(["--admin", self.service.admin_address()]);
         command::trigon(&all).await
     }
 
@@ -123,8 +117,7 @@ impl Standalone {
     /// # Panics
     /// When it does not, or was stopped already.
     pub async fn drain(&mut self) -> (ExitStatus, Process) {
-        self.process().terminate();
-        self.ended().await
+        self.service.drain().await
     }
 
     /// Waits until it has stopped, and does not ask it to: a second signal would make it abort.
@@ -132,75 +125,13 @@ impl Standalone {
     /// # Panics
     /// When it does not, or was stopped already.
     pub async fn ended(&mut self) -> (ExitStatus, Process) {
-        let mut process = self.process.take().expect("the test has not stopped it");
-        (process.wait().await, process)
+        self.service.ended().await
     }
 
     async fn run(&mut self) {
-        let is_again = !self.listen.ends_with(":0");
-        let process = wait::until("the addresses to be free", async || self.try_run(is_again).await).await;
-        self.process = Some(process);
-        let admin = self.admin();
-        wait::until("it to be ready", async || match admin.ask("/readyz").await {
-            Ok(answer) if answer.status == StatusCode::OK => Ok(()),
-            Ok(answer) => Err(answer.body),
-            Err(error) => Err(error),
-        })
-        .await;
-        wait::until("its triggers to be ready", async || {
-            let triggers = admin.triggers().await?;
-            if triggers.iter().all(|(_, status)| status.is_ready()) {
-                Ok(())
-            } else {
-                Err(format!("{triggers:?}"))
-            }
-        })
-        .await;
+        self.service.start().await;
+        self.triggers_ready().await;
     }
-
-    /// Starts the process and reads its addresses. A port that it had before may be somebody else's for a moment.
-    async fn try_run(&mut self, is_again: bool) -> Result<Process, String> {
-        let folder = |path: &Path| path.display().to_string();
-        let mut arguments: Vec<String> = ["standalone", "--routes"].map(str::to_owned).into();
-        arguments.extend([folder(&self.routes()), "--data".to_owned(), folder(&self.data)]);
-        arguments.extend(["--listen", &self.listen, "--admin", &self.admin].map(str::to_owned));
-        arguments.extend(self.arguments.iter().cloned());
-        let mut process = Process::start(binary::path(), &arguments);
-        let addresses = wait::until("it to print its addresses", async || {
-            let lines = process.output().stdout();
-            if let Some(found) = addresses(&lines) {
-                return Ok(Some(found));
-            }
-            if process.ended().is_some() {
-                return Ok(None);
-            }
-            Err(lines.join("\n"))
-        })
-        .await;
-        match addresses {
-            Some((listen, admin)) => {
-                self.listen = listen;
-                self.admin = admin;
-                Ok(process)
-            }
-            None => {
-                let errors = process.output().stderr().join("\n");
-                assert!(is_again && errors.contains("in use"), "it did not start: {errors}");
-                Err(errors)
-            }
-        }
-    }
-}
-
-/// Finds the two addresses in what it prints.
-fn addresses(lines: &[String]) -> Option<(String, String)> {
-    let address = |line: &str| {
-        let (_, rest) = line.split_once("http://")?;
-        Some(rest.split(|c: char| c == '/' || c.is_whitespace()).next()?.to_owned())
-    };
-    let of = |kind: &str| lines.iter().filter(|line| line.starts_with(kind)).find_map(|line| address(line));
-    let (listen, admin) = (of("broker")?, of("admin")?);
-    Some((listen, admin))
 }
 
 impl Deployment for Standalone {
@@ -209,41 +140,26 @@ impl Deployment for Standalone {
     }
 
     async fn apply(&mut self, routes: &[Object]) {
-        let admin = self.admin();
         let before = self.generation().await.expect("it is running");
-        self.write(ROUTES, &routes::yaml(routes));
-        wait::until("the routes to be in force", async || {
-            let now = self.generation().await?;
-            if now > before { Ok(()) } else { Err(admin.json("/v1/routes").await?.to_string()) }
-        })
-        .await;
-        wait::until("the triggers to be ready", async || {
-            let triggers = admin.triggers().await?;
-            if triggers.iter().all(|(_, status)| status.is_ready()) {
-                Ok(())
-            } else {
-                Err(format!("{triggers:?}"))
-            }
-        })
-        .await;
+        self.routes.replace(routes);
+        self.service.passes(before).await;
+        self.triggers_ready().await;
     }
 
     async fn stop(&mut self) {
-        let (status, process) = self.drain().await;
-        assert!(status.success(), "it stopped with {status}: {:#?}", process.output().stderr());
+        self.service.stop().await;
     }
 
     async fn kill(&mut self) {
-        self.process.take().expect("the test has not stopped it").kill();
+        self.service.kill();
     }
 
     async fn restart(&mut self) {
-        assert!(self.process.is_none(), "it is running");
         self.run().await;
     }
 
     fn broker_url(&self, broker: &str) -> String {
-        format!("http://{}/default/{broker}", self.listen)
+        format!("http://{}/default/{broker}", self.service.address())
     }
 
     async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {

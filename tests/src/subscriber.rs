@@ -80,6 +80,8 @@ pub struct Taken {
     pub times: HashMap<String, u32>,
     /// When each answer went out.
     pub at: Vec<Instant>,
+    /// The event of each answer, by its id, in the same order.
+    pub ids: Vec<String>,
     /// The most requests that there were to answer at once.
     pub most_at_once: usize,
 }
@@ -314,7 +316,8 @@ async fn answer(State(paths): State<Arc<Paths>>, request: Request) -> Response {
     if is_success {
         let mut paths = paths.lock();
         let taken = &mut paths.entry(name.clone()).or_default().taken;
-        *taken.times.entry(id).or_default() += 1;
+        *taken.times.entry(id.clone()).or_default() += 1;
+        taken.ids.push(id);
         taken.at.push(Instant::now());
     }
     response

@@ -8,18 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 use trigon_tests::flood::{Account, Flood, Load};
+use trigon_tests::seed::seed;
 use trigon_tests::subscriber::dead_address;
 use trigon_tests::{Deployment, Reply, Standalone, Subscriber, account, broker, trigger};
 
 const KILLS: usize = 10;
-
-#[expect(clippy::print_stdout, reason = "whoever repeats a failure needs the seed")]
-fn seed() -> u64 {
-    let given = std::env::var("TRIGON_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
-    let seed = given.unwrap_or_else(|| fastrand::u64(..));
-    println!("TRIGON_TEST_SEED={seed}");
-    seed
-}
 
 /// How long the process lives between two kills: now too short for a commit, now long enough for several.
 const LIFE: std::ops::Range<u64> = 50..3_000;
