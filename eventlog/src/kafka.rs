@@ -9,6 +9,8 @@ pub mod security;
 mod config;
 #[cfg(test)]
 mod test_server;
+#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
+mod topics;
 #[expect(dead_code, unused_imports, reason = "its users are being written")]
 mod wire;
 

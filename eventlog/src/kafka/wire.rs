@@ -5,9 +5,11 @@
 pub(super) use self::cluster::{Cluster, Line, NodeId, TopicView};
 pub(super) use self::connection::Connection;
 pub(super) use self::error::WireError;
+pub(super) use self::patience::{Patience, Setback};
 
 mod cluster;
 mod connection;
 mod error;
+mod patience;
 #[cfg(test)]
 mod tests;

@@ -15,6 +15,7 @@ use uuid::Uuid;
 
 use super::connection::Connection;
 use super::error::WireError;
+use super::patience::Setback;
 use crate::LogError;
 use crate::kafka::KafkaConfig;
 use crate::kafka::security::Security;
@@ -161,8 +162,23 @@ impl Cluster {
         }))
     }
 
+    /// A connection to the broker that the cluster names as its controller. In KRaft mode that is any of them, and
+    /// it passes on what it is asked.
+    pub(in crate::kafka) async fn controller(&self) -> Result<Arc<Connection>, WireError> {
+        let request =
+            MetadataRequest::default().with_topics(Some(Vec::new())).with_allow_auto_topic_creation(false);
+        let answer = self.ask_any(&request).await?;
+        self.note_nodes(&answer);
+        self.connection(NodeId(answer.controller_id.0), Line::Admin).await
+    }
+
     /// What the cluster says of a topic, at most [`METADATA_AGE`] ago.
     pub(in crate::kafka) async fn topic(&self, topic: &TopicName) -> Result<Arc<TopicView>, LogError> {
+        Ok(self.view(topic).await?)
+    }
+
+    /// The same, and whether an error may pass.
+    pub(in crate::kafka) async fn view(&self, topic: &TopicName) -> Result<Arc<TopicView>, Setback> {
         if let Some(view) = self.fresh(topic) {
             return Ok(view);
         }
@@ -171,17 +187,9 @@ impl Cluster {
         if let Some(view) = self.fresh(topic) {
             return Ok(view);
         }
-        let name = WireName(StrBytes::from_string(topic.as_str().to_owned()));
-        let request = MetadataRequest::default()
-            .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name))]))
-            .with_allow_auto_topic_creation(false);
-        let answer = self.ask_any(&request).await?;
-        self.note_nodes(&answer);
-        let found = answer.topics.first();
-        let view = found.map_or(Err(LogError::UnknownTopic(topic.clone())), |found| view(topic, found));
-        match view {
-            Ok(view) => {
-                let view = Arc::new(view);
+        match self.look_up(topic).await {
+            Ok(found) => {
+                let view = Arc::new(view(&found));
                 lock(&self.0.topics).insert(topic.clone(), (Instant::now(), Arc::clone(&view)));
                 Ok(view)
             }
@@ -189,6 +197,29 @@ impl Cluster {
                 self.forget(topic);
                 Err(error)
             }
+        }
+    }
+
+    /// Asks the cluster what it says of a topic now.
+    pub(in crate::kafka) async fn look_up(
+        &self,
+        topic: &TopicName,
+    ) -> Result<MetadataResponseTopic, Setback> {
+        let name = WireName(StrBytes::from_string(topic.as_str().to_owned()));
+        let request = MetadataRequest::default()
+            .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name))]))
+            .with_allow_auto_topic_creation(false);
+        let mut answer = self.ask_any(&request).await?;
+        self.note_nodes(&answer);
+        let unknown = || Setback::Lasting(LogError::UnknownTopic(topic.clone()));
+        let found = answer.topics.pop().ok_or_else(unknown)?;
+        match ResponseError::try_from_code(found.error_code) {
+            None | Some(ResponseError::LeaderNotAvailable) => Ok(found),
+            Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId) => Err(unknown()),
+            Some(ResponseError::TopicAuthorizationFailed) => Err(Setback::Lasting(LogError::Failed(
+                format!("Describe on topic {topic} is not allowed for us"),
+            ))),
+            Some(error) => Err(Setback::answered(error, format!("could not look up topic {topic}"))),
         }
     }
 
@@ -252,14 +283,7 @@ impl Cluster {
     }
 }
 
-fn view(topic: &TopicName, found: &MetadataResponseTopic) -> Result<TopicView, LogError> {
-    match ResponseError::try_from_code(found.error_code) {
-        None | Some(ResponseError::LeaderNotAvailable) => {}
-        Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId) => {
-            return Err(LogError::UnknownTopic(topic.clone()));
-        }
-        Some(error) => return Err(LogError::Failed(format!("could not look up topic {topic}: {error}"))),
-    }
+fn view(found: &MetadataResponseTopic) -> TopicView {
     let mut leaders = vec![None; found.partitions.len()];
     for partition in &found.partitions {
         let place = usize::try_from(partition.partition_index).unwrap_or(usize::MAX);
@@ -267,7 +291,7 @@ fn view(topic: &TopicName, found: &MetadataResponseTopic) -> Result<TopicView, L
             *leader = (partition.leader_id.0 >= 0).then_some(NodeId(partition.leader_id.0));
         }
     }
-    Ok(TopicView { id: found.topic_id, leaders })
+    TopicView { id: found.topic_id, leaders }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
