@@ -7,6 +7,9 @@
 pub mod security;
 
 mod config;
+#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
+mod fetch;
+mod records;
 #[cfg(test)]
 mod test_server;
 #[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]

@@ -1,0 +1,200 @@
+//! Looks at a partition: what is there now, from the broker that leads it now.
+//!
+//! A leader that has moved, and a broker that is away for a moment, are looked for again; what is told are errors
+//! that outlast [`PATIENCE`].
+
+use std::time::Duration;
+
+use kafka_protocol::error::ResponseError;
+use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
+use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest, TopicName as WireName};
+use kafka_protocol::protocol::StrBytes;
+use tokio::time::{Instant, sleep};
+use trigon_core::name::{Offset, TopicPartition};
+use uuid::Uuid;
+
+use super::answer::{self, Answer, Limits, READ_COMMITTED, Wanted};
+use super::tail::Source;
+use super::{LOOK_BYTES, LOOK_LINES, PATIENCE};
+use crate::LogError;
+use crate::kafka::wire::{Cluster, Line, NodeId, WireError};
+
+/// The wait after the first failure; it doubles.
+const FIRST_WAIT: Duration = Duration::from_millis(20);
+
+/// The longest wait between two attempts.
+const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// The first version of Fetch that names topics by their identifiers: Kafka 3.1.
+const BY_TOPIC_ID: i16 = 13;
+
+/// The timestamp that stands for a partition's first offset.
+const EARLIEST: i64 = -2;
+
+/// The timestamp that stands for a partition's end.
+const LATEST: i64 = -1;
+
+/// The partition that a scan reads.
+#[derive(Clone, Debug)]
+pub(super) struct Target {
+    pub(super) cluster: Cluster,
+    pub(super) at: TopicPartition,
+    pub(super) topic: Uuid,
+}
+
+/// What a look has found.
+#[derive(Debug)]
+pub(super) struct Look {
+    /// Who leads the partition.
+    pub(super) node: NodeId,
+    /// What is there. It begins above the offset that was asked for where retention has removed that.
+    pub(super) answer: Answer,
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+enum Trouble {
+    /// It stays so.
+    Lasting(LogError),
+    /// It may be otherwise in a moment.
+    Passing(String),
+    /// Kafka wants to be left alone for so long.
+    Throttled(Duration),
+}
+
+impl From<WireError> for Trouble {
+    fn from(error: WireError) -> Self {
+        match error {
+            WireError::Unsupported { .. } => Self::Lasting(error.into()),
+            _ => Self::Passing(error.to_string()),
+        }
+    }
+}
+
+impl Target {
+    /// What the tail calls it.
+    pub(super) fn source(&self) -> Source {
+        Source { topic: self.topic, partition: self.at.partition }
+    }
+
+    /// Looks what there is at an offset and above. Where there is nothing yet the answer has no records.
+    pub(super) async fn look(&self, from: Offset) -> Result<Look, LogError> {
+        let mut until = Instant::now() + PATIENCE;
+        let mut wait = FIRST_WAIT;
+        loop {
+            let reason = match self.attempt(from).await {
+                Ok(look) => return Ok(look),
+                Err(Trouble::Lasting(error)) => return Err(error),
+                Err(Trouble::Throttled(time)) => {
+                    sleep(time.max(FIRST_WAIT)).await;
+                    until = Instant::now() + PATIENCE;
+                    continue;
+                }
+                Err(Trouble::Passing(reason)) => reason,
+            };
+            self.cluster.forget(&self.at.topic);
+            if Instant::now() + wait > until {
+                let TopicPartition { topic, partition } = &self.at;
+                return Err(LogError::Failed(format!(
+                    "could not read partition {partition} of topic {topic} at offset {from}: {reason}"
+                )));
+            }
+            sleep(wait).await;
+            wait = (wait * 2).min(LONGEST_WAIT);
+        }
+    }
+
+    async fn attempt(&self, from: Offset) -> Result<Look, Trouble> {
+        let node = self.leader().await?;
+        match self.fetch(node, from).await? {
+            Ok(answer) => Ok(Look { node, answer }),
+            Err(ResponseError::OffsetOutOfRange) => self.aside(node, from).await,
+            Err(error) => Err(self.trouble(node, error)),
+        }
+    }
+
+    async fn leader(&self) -> Result<NodeId, Trouble> {
+        let passing = |error: LogError| match error {
+            LogError::Failed(reason) => Trouble::Passing(reason),
+            lasting => Trouble::Lasting(lasting),
+        };
+        let view = self.cluster.topic(&self.at.topic).await.map_err(passing)?;
+        if view.id != self.topic {
+            // Another one of that name.
+            return Err(Trouble::Lasting(LogError::UnknownTopic(self.at.topic.clone())));
+        }
+        view.leader(&self.at.topic, self.at.partition).map_err(passing)
+    }
+
+    async fn fetch(&self, node: NodeId, from: Offset) -> Result<Result<Answer, ResponseError>, Trouble> {
+        let connection = self.cluster.connection(node, self.line()).await?;
+        if connection.version::<FetchRequest>()? < BY_TOPIC_ID {
+            let address = connection.address();
+            return Err(Trouble::Lasting(LogError::Failed(format!(
+                "{address} is too old: reading takes Kafka 3.1 or later"
+            ))));
+        }
+        let wanted = [Wanted { source: self.source(), from }];
+        let limits = Limits { wait_ms: 0, bytes: LOOK_BYTES, partition_bytes: LOOK_BYTES };
+        let response = connection.call(&answer::request(&wanted, limits), self.cluster.deadline()).await?;
+        let throttled = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
+        let answer = answer::answers(&wanted, response).into_values().next();
+        answer.ok_or(Trouble::Throttled(throttled))
+    }
+
+    /// Kafka has said that there is no such offset: goes on at the start when that is above, and waits at the end
+    /// when that is below.
+    async fn aside(&self, node: NodeId, from: Offset) -> Result<Look, Trouble> {
+        let start = self.offset(node, EARLIEST).await?;
+        let end = self.offset(node, LATEST).await?;
+        if from > end {
+            let answer = Answer { from, start, end, records: Default::default(), aborted: Vec::new() };
+            return Ok(Look { node, answer });
+        }
+        if from >= start {
+            return Err(self.trouble(node, ResponseError::OffsetOutOfRange));
+        }
+        match self.fetch(node, start).await? {
+            Ok(answer) => Ok(Look { node, answer }),
+            Err(error) => Err(self.trouble(node, error)),
+        }
+    }
+
+    async fn offset(&self, node: NodeId, time: i64) -> Result<Offset, Trouble> {
+        let partition = ListOffsetsPartition::default()
+            .with_partition_index(answer::number(self.at.partition))
+            .with_timestamp(time);
+        let topic = ListOffsetsTopic::default()
+            .with_name(WireName(StrBytes::from_string(self.at.topic.as_str().to_owned())))
+            .with_partitions(vec![partition]);
+        let request = ListOffsetsRequest::default()
+            .with_replica_id((-1).into())
+            .with_isolation_level(READ_COMMITTED)
+            .with_topics(vec![topic]);
+        let response = self.cluster.ask(node, self.line(), &request).await?;
+        let found = response.topics.first().and_then(|topic| topic.partitions.first());
+        let Some(found) = found else {
+            return Err(Trouble::Passing(format!("broker {} did not tell the partition's offsets", node.0)));
+        };
+        match ResponseError::try_from_code(found.error_code) {
+            None => Ok(answer::offset(found.offset)),
+            Some(error) => Err(self.trouble(node, error)),
+        }
+    }
+
+    fn trouble(&self, node: NodeId, error: ResponseError) -> Trouble {
+        let TopicPartition { topic, partition } = &self.at;
+        match error {
+            ResponseError::TopicAuthorizationFailed => Trouble::Lasting(LogError::Failed(format!(
+                "could not read partition {partition} of topic {topic} from broker {}: {error}",
+                node.0
+            ))),
+            // That a topic is gone says the cluster, which is asked next.
+            _ => Trouble::Passing(format!("broker {} says: {error}", node.0)),
+        }
+    }
+
+    fn line(&self) -> Line {
+        Line::CatchUp(u8::try_from(self.at.partition.0 % LOOK_LINES).unwrap_or(0))
+    }
+}

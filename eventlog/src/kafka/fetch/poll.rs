@@ -1,0 +1,68 @@
+//! Polls one broker for all that have a seat at its tail, as long as anybody has.
+
+use std::sync::Arc;
+
+use kafka_protocol::messages::FetchResponse;
+use tokio::time::{Instant, sleep_until};
+
+use super::answer::{self, Limits, Wanted};
+use super::{POLL_BYTES, POLL_PACE, POLL_PARTITION_BYTES, POLL_WAIT, Tails, lock};
+use crate::kafka::wire::{Cluster, Line, NodeId, WireError};
+
+/// Ends when nobody has a seat any more, or with the first error: the scans look for themselves what it is.
+pub(super) async fn run(cluster: Cluster, tails: Tails, node: NodeId) {
+    let mut end = End { tails, node: Some(node) };
+    while let Some(wanted) = end.next() {
+        let began = Instant::now();
+        let Ok(response) = poll(&cluster, node, &wanted).await else { return };
+        end.answered(&wanted, response);
+        sleep_until(began + POLL_PACE).await;
+    }
+}
+
+async fn poll(cluster: &Cluster, node: NodeId, wanted: &[Wanted]) -> Result<FetchResponse, WireError> {
+    let wait = POLL_WAIT.min(cluster.deadline() / 2);
+    let limits = Limits {
+        wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
+        bytes: POLL_BYTES,
+        partition_bytes: POLL_PARTITION_BYTES,
+    };
+    cluster.ask(node, Line::Tail, &answer::request(wanted, limits)).await
+}
+
+/// Takes the tail away when polling ends, however it ends; nobody is left in a seat that is not polled.
+struct End {
+    tails: Tails,
+    node: Option<NodeId>,
+}
+
+impl End {
+    fn next(&mut self) -> Option<Vec<Wanted>> {
+        let tails = Arc::clone(&self.tails);
+        let mut tails = lock(&tails);
+        let wanted = tails.get_mut(&self.node?)?.poll();
+        if wanted.is_empty() {
+            // Under the same lock, or somebody could take a seat between.
+            tails.remove(&self.node.take()?);
+            return None;
+        }
+        Some(wanted)
+    }
+
+    fn answered(&self, wanted: &[Wanted], response: FetchResponse) {
+        let answers = answer::answers(wanted, response);
+        if let Some(node) = self.node
+            && let Some(tail) = lock(&self.tails).get_mut(&node)
+        {
+            tail.answered(wanted, answers);
+        }
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        if let Some(node) = self.node {
+            lock(&self.tails).remove(&node);
+        }
+    }
+}
