@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use trigon_core::name::TopicPartition;
+use trigon_core::name::{BrokerId, TopicPartition};
 use trigon_core::routing::RoutingTable;
 use trigon_eventlog::{LogError, SharedLog};
 use trigon_runtime::http_client::HttpClient;
@@ -64,8 +64,16 @@ pub const EXTENT_INTERVAL: Duration = Duration::from_secs(5);
 pub struct Dispatcher {
     shared: Arc<Shared>,
     routes: watch::Receiver<Arc<RoutingTable>>,
-    served: watch::Receiver<Option<Arc<RoutingTable>>>,
+    served: watch::Receiver<Served>,
     drains: mpsc::Sender<DrainOrder>,
+}
+
+/// How far the dispatcher has come with a routing table.
+#[derive(Debug)]
+struct Served {
+    table: Arc<RoutingTable>,
+    /// The Brokers of it whose Triggers do not all have their places, and why.
+    unserved: Vec<(BrokerId, String)>,
 }
 
 /// What the handle and the task both see.
@@ -116,6 +124,14 @@ pub enum DispatcherError {
     Partition(#[source] JoinError),
 }
 
+impl Served {
+    fn nothing_of(table: &Arc<RoutingTable>) -> Self {
+        let reason = || "its routes are being taken in".to_owned();
+        let unserved = table.brokers.keys().map(|id| (id.clone(), reason())).collect();
+        Self { table: Arc::clone(table), unserved }
+    }
+}
+
 impl Dispatcher {
     /// Starts a dispatcher; it runs in `tasks` until it is drained.
     pub fn start(
@@ -143,7 +159,7 @@ impl Dispatcher {
             seats: Mutex::default(),
         });
         crate::metrics::register_status(registry, &shared);
-        let (served_sender, served) = watch::channel(None);
+        let (served_sender, served) = watch::channel(Served::nothing_of(&routes.borrow()));
         let (drains, orders) = mpsc::channel(1);
         let first = Routes { generation: 1, table: routes.borrow().clone() };
         let owner = Owner {
@@ -159,11 +175,16 @@ impl Dispatcher {
             by_task: BTreeMap::new(),
             again: BTreeSet::new(),
             ensured: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            asked: BTreeSet::new(),
             verified: HashSet::new(),
+            placed: HashSet::new(),
+            unplaced: BTreeMap::new(),
             stood: BTreeMap::new(),
             stranded: BTreeSet::new(),
             retry: None,
             progress: Arc::new(Notify::new()),
+            started: Arc::new(Notify::new()),
             last_run: 0,
         };
         let (counting, counted) = (shared.parked.clone(), routes.clone());
@@ -188,13 +209,13 @@ impl Dispatcher {
     /// Waits for ever when the dispatcher has ended.
     pub async fn table_ready(&self, table: &Arc<RoutingTable>) -> Arc<RoutingTable> {
         let mut served = self.served.clone();
-        let is_it = |served: &Option<Arc<RoutingTable>>| {
-            served.as_ref().is_some_and(|served| {
-                let current = self.routes.borrow();
-                Arc::ptr_eq(served, table) || (!Arc::ptr_eq(&current, table) && Arc::ptr_eq(served, &current))
-            })
+        let is_it = |served: &Served| {
+            let current = self.routes.borrow();
+            let is_wanted = Arc::ptr_eq(&served.table, table)
+                || (!Arc::ptr_eq(&current, table) && Arc::ptr_eq(&served.table, &current));
+            is_wanted && served.unserved.is_empty()
         };
-        let ready = served.wait_for(is_it).await.ok().and_then(|ready| ready.clone());
+        let ready = served.wait_for(is_it).await.ok().map(|ready| Arc::clone(&ready.table));
         match ready {
             Some(table) => table,
             None => std::future::pending().await,
@@ -203,8 +224,18 @@ impl Dispatcher {
 
     /// Whether this process routes by the current table and every Trigger has its starting place committed.
     pub fn is_ready(&self) -> bool {
-        let served = self.served.borrow();
-        served.as_ref().is_some_and(|served| Arc::ptr_eq(served, &self.routes.borrow()))
+        self.unserved().is_empty()
+    }
+
+    /// The Brokers of the current table that are not served yet, and why, in words: the topic could not be created, or
+    /// a Trigger has no starting place yet. All others are; an event for one of these might be accepted before its
+    /// Triggers start.
+    pub fn unserved(&self) -> Vec<(BrokerId, String)> {
+        let (served, current) = (self.served.borrow(), self.routes.borrow());
+        if Arc::ptr_eq(&served.table, &current) {
+            return served.unserved.clone();
+        }
+        Served::nothing_of(&current).unserved
     }
 
     /// How everything stands now. The ends of the partitions are as old as [`EXTENT_INTERVAL`] at most.

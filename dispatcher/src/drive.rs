@@ -10,13 +10,13 @@ use std::time::{Duration, Instant};
 
 use futures::future::{AbortHandle, Abortable, BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
-use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant as TokioInstant, sleep};
+use tokio::sync::{Notify, mpsc, watch};
+use tokio::time::{Instant as TokioInstant, sleep, timeout};
 use trigon_core::name::{GroupName, Offset, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, Trigger};
 use trigon_eventlog::{Batch, Commit, CommitError, LogError, Scan, SharedLog};
 
-use self::load::{LoadEnd, load};
+use self::load::{LoadEnd, STARTED_INTERVAL, Wanted, load};
 pub(crate) use self::seat::Seat;
 use self::trouble::Trouble;
 use crate::attempt::{Attempt, LaneId};
@@ -90,7 +90,9 @@ pub(crate) struct Driver {
     /// Groups that stood in a topic of this name that is gone.
     pub(crate) stood: Arc<HashSet<GroupName>>,
     /// Told whenever [`Seat::serves`] may have changed.
-    pub(crate) progress: Arc<tokio::sync::Notify>,
+    pub(crate) progress: Arc<Notify>,
+    /// Told whenever a driver of this process has started Triggers in all partitions of a topic.
+    pub(crate) started: Arc<Notify>,
 }
 
 /// What is under way, and what waits to get under way.
@@ -100,9 +102,11 @@ struct Work {
     commits: Vec<(LaneId, Commit)>,
     committing: Option<BoxFuture<'static, CommitEnds>>,
     commit_trouble: Trouble,
-    loads: VecDeque<(LaneId, Arc<Trigger>)>,
+    loads: VecDeque<Wanted>,
     loading: Option<BoxFuture<'static, LoadEnd>>,
     load_trouble: Trouble,
+    /// The last loads are to be tried again when somebody has started the Triggers.
+    is_waiting: bool,
     starts: Vec<Attempt>,
     /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
     lanes: HashSet<LaneId>,
@@ -264,7 +268,7 @@ impl Driver {
                         Action::Withdraw { lane } => withdrawn.push(lane),
                         Action::Load { lane, trigger } => {
                             self.seat.loading.fetch_add(1, Ordering::AcqRel);
-                            work.loads.push_back((lane, trigger));
+                            work.loads.push_back(Wanted { lane, trigger });
                         }
                         Action::Read { scan, from } => work.read(&self.log, &self.seat.at, scan, from),
                         Action::Close { scan } => {
@@ -332,13 +336,21 @@ impl Driver {
             };
             work.committing = Some(commit.boxed());
         }
+        if work.loading.is_none() {
+            self.forget_loads(work);
+        }
         if work.loading.is_none() && !work.loads.is_empty() {
             let some = work.loads.len().min(LOADS);
             let wanted: Vec<_> = work.loads.drain(..some).collect();
             let (log, at, wait) = (Arc::clone(&self.log), self.seat.at.clone(), work.load_trouble.wait());
             let stood = Arc::clone(&self.stood);
+            let started = std::mem::take(&mut work.is_waiting).then(|| Arc::clone(&self.started));
             let load = async move {
                 pause(wait).await;
+                if let Some(started) = started {
+                    // Whether it was told or not, it looks again.
+                    drop(timeout(STARTED_INTERVAL, started.notified()).await);
+                }
                 load(&log, &at, wanted, &stood).await
             };
             work.loading = Some(load.boxed());
@@ -370,13 +382,45 @@ impl Driver {
         }
         let mut machine = self.seat.machine();
         self.seat.loading.fetch_sub(done.loaded.len(), Ordering::AcqRel);
-        for (lane, cursor) in done.loaded {
-            machine.handle(now, Input::Loaded { lane, cursor });
+        for loaded in done.loaded {
+            if let Some(position) = loaded.beyond {
+                self.beyond(&loaded.trigger, position, loaded.cursor.position);
+            }
+            machine.handle(now, Input::Loaded { lane: loaded.lane, cursor: loaded.cursor });
         }
         drop(machine);
+        if done.has_started {
+            self.started.notify_waiters();
+        }
+        work.is_waiting = !done.waiting.is_empty();
         work.loads.extend(done.again);
+        work.loads.extend(done.waiting);
         self.progress.notify_one();
         work.load_trouble.note(done.error.as_ref(), &self.seat.at, "load cursors")
+    }
+
+    /// Forgets the loads of lanes that are gone: a Trigger that waits to be started and is deleted meanwhile would be
+    /// waited for without an end.
+    fn forget_loads(&self, work: &mut Work) {
+        let before = work.loads.len();
+        if before == 0 {
+            return;
+        }
+        let machine = self.seat.machine();
+        work.loads.retain(|wanted| machine.is_loading(wanted.lane));
+        drop(machine);
+        if work.loads.len() < before {
+            self.seat.loading.fetch_sub(before - work.loads.len(), Ordering::AcqRel);
+            self.progress.notify_one();
+        }
+    }
+
+    fn beyond(&self, trigger: &Trigger, position: Offset, end: Offset) {
+        let TopicPartition { topic, partition } = &self.seat.at;
+        tracing::warn!(
+            trigger = %trigger.id, %topic, %partition, %position, %end,
+            "the trigger stood beyond the end of the log: it goes on at the end"
+        );
     }
 
     fn read(&self, work: &mut Work, end: ReadEnd) -> bool {
@@ -412,6 +456,7 @@ impl Work {
             loads: VecDeque::new(),
             loading: None,
             load_trouble: Trouble::default(),
+            is_waiting: false,
             starts: Vec::new(),
             lanes: HashSet::new(),
         }

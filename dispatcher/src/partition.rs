@@ -206,6 +206,11 @@ impl Partition {
         self.actions.pop_front()
     }
 
+    /// Whether the answer to [`Action::Load`] is still wanted.
+    pub fn is_loading(&self, lane: LaneId) -> bool {
+        self.lanes.get(&lane).is_some_and(|lane| lane.seat == Seat::Loading)
+    }
+
     // Routes and cursors
 
     fn route(&mut self, broker: Arc<Broker>) {

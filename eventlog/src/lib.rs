@@ -9,6 +9,8 @@ pub mod contract;
 pub mod embedded;
 pub mod kafka;
 pub mod log;
+pub mod places;
 
 pub use embedded::{EmbeddedConfig, EmbeddedLog, OpenError};
 pub use log::*;
+pub use places::{Unplaced, places};

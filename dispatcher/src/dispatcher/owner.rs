@@ -8,14 +8,17 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{self, StreamExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval};
-use trigon_core::name::{GroupName, TopicName, TopicPartition};
+use trigon_core::name::{BrokerId, GroupName, TopicName, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
-use trigon_eventlog::{LogError, Ownership, OwnershipChange, Place, REVOKE_DEADLINE};
+use trigon_eventlog::{
+    Difference, Extent, LogError, Ownership, OwnershipChange, REVOKE_DEADLINE, Unplaced, places,
+};
 
-use super::{Config, DispatcherError, DrainOrder, Drained, EXTENT_INTERVAL, Shared};
+use super::{Config, DispatcherError, DrainOrder, Drained, EXTENT_INTERVAL, Served, Shared};
 use crate::drive::{Driver, End, Ended, Routes, Seat, Wish};
 use crate::metrics::Metrics;
 use crate::outbound::now;
@@ -25,6 +28,9 @@ use crate::wait::{end_of, until};
 /// The wait before something that failed in the log is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// Topics that are created at once.
+const TOPICS_AT_ONCE: usize = 8;
+
 /// The task that owns the drivers.
 pub(super) struct Owner {
     pub(super) config: Config,
@@ -32,7 +38,7 @@ pub(super) struct Owner {
     pub(super) metrics: Metrics,
     pub(super) source: watch::Receiver<Arc<RoutingTable>>,
     pub(super) routes: watch::Sender<Routes>,
-    pub(super) served: watch::Sender<Option<Arc<RoutingTable>>>,
+    pub(super) served: watch::Sender<Served>,
     pub(super) orders: mpsc::Receiver<DrainOrder>,
     pub(super) drivers: JoinSet<Ended>,
     pub(super) driven: BTreeMap<TopicPartition, watch::Sender<Wish>>,
@@ -41,8 +47,16 @@ pub(super) struct Owner {
     pub(super) again: BTreeSet<TopicPartition>,
     /// Topics that exist, and how.
     pub(super) ensured: BTreeMap<TopicName, TopicSettings>,
+    /// Topics that could not be created, and why.
+    pub(super) refused: BTreeMap<TopicName, String>,
+    /// Topics that were asked for: one whose existence is in doubt is not let go for that.
+    pub(super) asked: BTreeSet<TopicName>,
     /// Groups whose Triggers have a place in every partition.
     pub(super) verified: HashSet<GroupName>,
+    /// The Brokers of the table that were found to have all their places since it came.
+    pub(super) placed: HashSet<BrokerId>,
+    /// Why others were found not to.
+    pub(super) unplaced: BTreeMap<BrokerId, String>,
     /// For topics that were deleted while their Broker lived: the groups that stood there.
     pub(super) stood: BTreeMap<TopicName, Arc<HashSet<GroupName>>>,
     /// Partitions that are ours and were found gone: they are tried again until the log takes them away.
@@ -50,7 +64,33 @@ pub(super) struct Owner {
     /// When something that failed is tried again.
     pub(super) retry: Option<TokioInstant>,
     pub(super) progress: Arc<Notify>,
+    pub(super) started: Arc<Notify>,
     pub(super) last_run: u64,
+}
+
+/// What the log is asked beside the loop: it may take its time.
+#[derive(Default)]
+struct Asked {
+    topics: Option<BoxFuture<'static, Vec<Created>>>,
+    /// The topics have changed since they were asked about.
+    topics_again: bool,
+    places: Option<BoxFuture<'static, Placing>>,
+    extents: Option<BoxFuture<'static, Vec<Result<Extent, LogError>>>>,
+    /// The seats that the extents are for.
+    extents_of: Vec<Arc<Seat>>,
+}
+
+/// What became of a topic that was to be there.
+struct Created {
+    topic: TopicName,
+    settings: TopicSettings,
+    result: Result<Vec<Difference>, LogError>,
+}
+
+/// What the log says of the places, by Broker, and for which table.
+struct Placing {
+    generation: u64,
+    answers: BTreeMap<BrokerId, Result<(), Unplaced>>,
 }
 
 /// What the owner's loop goes on with.
@@ -59,19 +99,21 @@ enum Woken {
     Routes,
     Ended(Result<(Id, Ended), JoinError>),
     Retry,
-    Extents,
+    ExtentsDue,
+    Extents(Vec<Result<Extent, LogError>>),
+    Topics(Vec<Created>),
     Progress,
-    Verified(Option<HashSet<GroupName>>),
+    Placed(Placing),
     Drain(DrainOrder),
 }
 
 impl Owner {
     pub(super) async fn run(mut self) -> Result<(), DispatcherError> {
-        self.ensure_topics().await;
-        let mut ownership = self.shared.log.own(self.topics()).await.map_err(DispatcherError::Ownership)?;
+        let mut ownership = self.shared.log.own(BTreeSet::new()).await.map_err(DispatcherError::Ownership)?;
         let mut extents = interval(EXTENT_INTERVAL);
         extents.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut verifying: Option<BoxFuture<'static, Option<HashSet<GroupName>>>> = None;
+        let mut asked = Asked::default();
+        self.ensure_topics(&mut asked);
         loop {
             let woken = tokio::select! {
                 biased;
@@ -80,9 +122,11 @@ impl Owner {
                 change = ownership.changed() => Woken::Ownership(change),
                 Ok(()) = self.source.changed() => Woken::Routes,
                 () = until(self.retry) => Woken::Retry,
-                verified = end_of(&mut verifying) => Woken::Verified(verified),
+                created = end_of(&mut asked.topics) => Woken::Topics(created),
+                placed = end_of(&mut asked.places) => Woken::Placed(placed),
                 () = self.progress.notified() => Woken::Progress,
-                _ = extents.tick() => Woken::Extents,
+                found = end_of(&mut asked.extents) => Woken::Extents(found),
+                _ = extents.tick() => Woken::ExtentsDue,
             };
             match woken {
                 Woken::Drain(order) => return self.drain(&mut *ownership, order).await,
@@ -97,32 +141,40 @@ impl Owner {
                 Woken::Routes | Woken::Retry => {
                     self.take_routes();
                     self.retry = None;
-                    self.ensure_topics().await;
+                    self.ensure_topics(&mut asked);
+                }
+                Woken::Topics(created) => {
+                    asked.topics = None;
+                    self.take_topics(created);
                     ownership.set_topics(self.topics());
                     for at in std::mem::take(&mut self.stranded) {
                         self.drive(at);
                     }
                     self.share_memory();
-                    verifying = None;
-                }
-                Woken::Extents => self.look_up_extents().await,
-                Woken::Progress => {}
-                Woken::Verified(verified) => {
-                    verifying = None;
-                    match verified {
-                        Some(groups) => {
-                            self.verified = groups;
-                            self.stood.clear();
-                            let table = Arc::clone(&self.routes.borrow().table);
-                            self.served.send_replace(Some(table));
-                        }
-                        None => self.try_again_in(RETRY_INTERVAL / 10),
+                    if std::mem::take(&mut asked.topics_again) {
+                        self.ensure_topics(&mut asked);
                     }
                 }
+                Woken::ExtentsDue => self.look_up_extents(&mut asked),
+                Woken::Extents(found) => {
+                    asked.extents = None;
+                    for (seat, extent) in asked.extents_of.drain(..).zip(found) {
+                        // An error shows where the partition is read; here the last extent stays.
+                        if let Ok(extent) = extent {
+                            seat.note_extent(extent);
+                        }
+                    }
+                }
+                Woken::Progress => {}
+                Woken::Placed(placing) => {
+                    asked.places = None;
+                    self.take_places(placing);
+                }
             }
-            if verifying.is_none() && !self.is_served() && self.is_loaded() && self.retry.is_none() {
-                verifying = Some(self.verify().boxed());
+            if asked.places.is_none() && asked.topics.is_none() && self.retry.is_none() {
+                asked.places = self.ask_places();
             }
+            self.tell_served();
         }
     }
 
@@ -130,6 +182,10 @@ impl Owner {
         let table = self.source.borrow_and_update().clone();
         let Routes { generation, table: last } = self.routes.borrow().clone();
         if !Arc::ptr_eq(&table, &last) {
+            self.placed.clear();
+            let groups = table.brokers.values().flat_map(|broker| &broker.triggers);
+            let groups: HashSet<&GroupName> = groups.map(|trigger| &trigger.group).collect();
+            self.verified.retain(|group| groups.contains(group));
             self.routes.send_replace(Routes { generation: generation + 1, table });
         }
     }
@@ -139,8 +195,31 @@ impl Owner {
         self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
-    /// Creates what is missing; what could not be is tried again.
-    async fn ensure_topics(&mut self) {
+    /// Creates what is missing, beside the loop: a log that many share may take seconds.
+    fn ensure_topics(&mut self, asked: &mut Asked) {
+        if asked.topics.is_some() {
+            asked.topics_again = true;
+            return;
+        }
+        let wanted = self.wanted_topics();
+        self.ensured.retain(|topic, _| wanted.contains_key(topic));
+        self.refused.retain(|topic, _| wanted.contains_key(topic));
+        let missing: Vec<_> = wanted
+            .into_iter()
+            .filter(|(topic, settings)| self.ensured.get(topic) != Some(settings))
+            .collect();
+        let log = Arc::clone(&self.shared.log);
+        let create = stream::iter(missing).map(move |(topic, settings)| {
+            let log = Arc::clone(&log);
+            async move {
+                let result = log.create_topic(&topic, &settings).await;
+                Created { topic, settings, result }
+            }
+        });
+        asked.topics = Some(create.buffer_unordered(TOPICS_AT_ONCE).collect().boxed());
+    }
+
+    fn wanted_topics(&self) -> BTreeMap<TopicName, TopicSettings> {
         let table = Arc::clone(&self.routes.borrow().table);
         let mut wanted = BTreeMap::new();
         for broker in table.brokers.values() {
@@ -155,20 +234,26 @@ impl Owner {
             wanted.insert(broker.parked_topic.clone(), parked);
             wanted.insert(broker.topic.clone(), broker.topic_settings.clone());
         }
-        self.ensured.retain(|topic, _| wanted.contains_key(topic));
-        for (topic, settings) in wanted {
-            if self.ensured.get(&topic) == Some(&settings) {
-                continue;
-            }
-            match self.shared.log.create_topic(&topic, &settings).await {
+        wanted
+    }
+
+    /// What could not be created is tried again.
+    fn take_topics(&mut self, created: Vec<Created>) {
+        for Created { topic, settings, result } in created {
+            match result {
                 Ok(differences) => {
                     for difference in differences {
                         tracing::warn!(%topic, %difference, "the topic is not as its broker wants it");
                     }
+                    self.refused.remove(&topic);
                     self.ensured.insert(topic, settings);
                 }
                 Err(error) => {
-                    tracing::warn!(%topic, %error, "could not create the topic, it is tried again");
+                    let reason = error.to_string();
+                    if self.refused.get(&topic) != Some(&reason) {
+                        tracing::warn!(%topic, %error, "could not create the topic, it is tried again");
+                        self.refused.insert(topic, reason);
+                    }
                     self.try_again_in(RETRY_INTERVAL);
                 }
             }
@@ -188,17 +273,19 @@ impl Owner {
             .filter_map(|trigger| self.verified.take(&trigger.group))
             .collect();
         self.stood.insert(topic.clone(), Arc::new(groups));
-        self.served.send_replace(None);
+        self.placed.retain(|id| table.brokers.get(id).is_none_or(|broker| broker.topic != *topic));
         self.try_again_in(RETRY_INTERVAL / 10);
     }
 
-    /// The topics to own: those of Brokers whose topics exist.
-    fn topics(&self) -> BTreeSet<TopicName> {
+    /// The topics to own: those of Brokers whose topics exist, or did.
+    fn topics(&mut self) -> BTreeSet<TopicName> {
         let table = Arc::clone(&self.routes.borrow().table);
-        let exists = |broker: &&Arc<Broker>| {
-            self.ensured.contains_key(&broker.topic) && self.ensured.contains_key(&broker.parked_topic)
+        let is_there = |broker: &&Arc<Broker>| {
+            let exists = |topic| self.ensured.contains_key(topic);
+            self.asked.contains(&broker.topic) || (exists(&broker.topic) && exists(&broker.parked_topic))
         };
-        table.brokers.values().filter(exists).map(|broker| broker.topic.clone()).collect()
+        self.asked = table.brokers.values().filter(is_there).map(|broker| broker.topic.clone()).collect();
+        self.asked.clone()
     }
 
     fn change(&mut self, ownership: &mut dyn Ownership, change: OwnershipChange) {
@@ -259,6 +346,7 @@ impl Owner {
             taken: None,
             stood: self.stood.get(&at.topic).cloned().unwrap_or_default(),
             progress: Arc::clone(&self.progress),
+            started: Arc::clone(&self.started),
         };
         let task = self.drivers.spawn(driver.run());
         self.by_task.insert(task.id(), at.clone());
@@ -305,51 +393,92 @@ impl Owner {
         self.share_memory();
     }
 
-    async fn look_up_extents(&self) {
-        for seat in self.shared.seats() {
-            // An error shows where the partition is read; here the last extent stays.
-            if let Ok(extent) = self.shared.log.extent(&seat.at).await {
-                seat.note_extent(extent);
-            }
+    fn look_up_extents(&self, asked: &mut Asked) {
+        if asked.extents.is_some() {
+            return;
+        }
+        asked.extents_of = self.shared.seats();
+        let at: Vec<TopicPartition> = asked.extents_of.iter().map(|seat| seat.at.clone()).collect();
+        if !at.is_empty() {
+            let log = Arc::clone(&self.shared.log);
+            asked.extents = Some(async move { log.extents(&at).await }.boxed());
         }
     }
 
-    fn is_served(&self) -> bool {
-        let served = self.served.borrow();
-        served.as_ref().is_some_and(|served| Arc::ptr_eq(served, &self.routes.borrow().table))
+    /// Asks the log whether the Triggers have their places, of the Brokers of which that is not known yet and whose
+    /// partitions here have all taken the current table in.
+    fn ask_places(&self) -> Option<BoxFuture<'static, Placing>> {
+        let Routes { generation, table } = self.routes.borrow().clone();
+        let mut leave_out = self.placed.clone();
+        for broker in table.brokers.values() {
+            if self.hindrance(broker, generation).is_some() {
+                leave_out.insert(broker.id.clone());
+            }
+        }
+        if table.brokers.keys().all(|id| leave_out.contains(id)) {
+            return None;
+        }
+        let (log, known) = (Arc::clone(&self.shared.log), self.verified.clone());
+        let placing =
+            async move { Placing { generation, answers: places(&*log, &table, &known, &leave_out).await } };
+        Some(placing.boxed())
     }
 
-    /// Whether all partitions that are driven have taken the current table in.
-    fn is_loaded(&self) -> bool {
-        let generation = self.routes.borrow().generation;
-        self.shared.seats().iter().all(|seat| seat.serves(generation))
-    }
-
-    /// Asks the log whether every Trigger has a place in every partition, whoever owns it; the groups of them if
-    /// so. Without that an event could be accepted in a partition before a new Trigger starts there.
-    fn verify(&self) -> impl Future<Output = Option<HashSet<GroupName>>> + Send + 'static {
-        let table = Arc::clone(&self.routes.borrow().table);
-        let log = Arc::clone(&self.shared.log);
-        let known = self.verified.clone();
-        async move {
-            let mut groups = HashSet::new();
-            for broker in table.brokers.values() {
-                let description = log.describe_topic(&broker.topic).await.ok()??;
-                let partitions = description.partitions_of(&broker.topic);
-                for trigger in &broker.triggers {
-                    if !known.contains(&trigger.group) {
-                        let place =
-                            |at: &TopicPartition| Place { group: trigger.group.clone(), at: at.clone() };
-                        let places: Vec<_> = partitions.iter().map(place).collect();
-                        if !log.load(&places).await.iter().all(|cursor| matches!(cursor, Ok(Some(_)))) {
-                            return None;
-                        }
-                    }
-                    groups.insert(trigger.group.clone());
+    fn take_places(&mut self, placing: Placing) {
+        let Routes { generation, table } = self.routes.borrow().clone();
+        if placing.generation != generation {
+            return;
+        }
+        self.unplaced.clear();
+        for (id, answer) in placing.answers {
+            let Some(broker) = table.brokers.get(&id) else { continue };
+            match answer {
+                // It may have been deleted while the log was asked.
+                Ok(()) if self.ensured.contains_key(&broker.topic) => {
+                    self.verified.extend(broker.triggers.iter().map(|trigger| trigger.group.clone()));
+                    self.stood.remove(&broker.topic);
+                    self.placed.insert(id);
+                }
+                Ok(()) => {}
+                Err(unplaced) => {
+                    self.unplaced.insert(id, unplaced.to_string());
+                    self.try_again_in(RETRY_INTERVAL / 10);
                 }
             }
-            Some(groups)
         }
+    }
+
+    /// Why a Broker's places need not be asked about yet.
+    fn hindrance(&self, broker: &Broker, generation: u64) -> Option<String> {
+        for topic in [&broker.topic, &broker.parked_topic] {
+            if let Some(reason) = self.refused.get(topic) {
+                return Some(format!("could not create topic {topic}: {reason}"));
+            }
+            if !self.ensured.contains_key(topic) {
+                return Some(format!("topic {topic} is being created"));
+            }
+        }
+        let seats = self.shared.seats();
+        let mut here = seats.iter().filter(|seat| seat.broker == broker.id);
+        let loading = here.find(|seat| !seat.serves(generation))?;
+        Some(format!("the places of its triggers in partition {} are being looked up", loading.at.partition))
+    }
+
+    /// Says of the current table what is served and what is not.
+    fn tell_served(&self) {
+        let Routes { generation, table } = self.routes.borrow().clone();
+        let reason = |broker: &Arc<Broker>| {
+            let reason =
+                self.hindrance(broker, generation).or_else(|| self.unplaced.get(&broker.id).cloned());
+            reason.unwrap_or_else(|| "the places of its triggers are being looked up".to_owned())
+        };
+        let unserved = table.brokers.values().filter(|broker| !self.placed.contains(&broker.id));
+        let unserved: Vec<_> = unserved.map(|broker| (broker.id.clone(), reason(broker))).collect();
+        self.served.send_if_modified(|served| {
+            let is_same = Arc::ptr_eq(&served.table, &table) && served.unserved == unserved;
+            *served = Served { table, unserved };
+            !is_same
+        });
     }
 
     async fn drain(
