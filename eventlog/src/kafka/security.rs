@@ -1,8 +1,17 @@
 //! How connections to Kafka are encrypted and who we are on them.
 //!
-//! One value serves both clients: our own connections and librdkafka's. Nothing secret is ever shown.
+//! One value serves both clients: our own connections and librdkafka's. It is read from the keys of a Secret and
+//! from properties, which [`parse`] takes together. Nothing secret is ever shown.
 
+use std::collections::BTreeMap;
 use std::fmt;
+
+mod draft;
+mod jaas;
+pub mod properties;
+pub mod secret;
+#[cfg(test)]
+mod tests;
 
 /// Encryption and identity.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,6 +81,40 @@ pub struct Token {
     pub token: Secret,
 }
 
+/// Something that is wrong with what says how connections are secured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecurityProblem {
+    /// The key or the property; empty when it is none of them.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+/// Everything that is wrong with what says how connections are secured.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub struct SecurityError(pub Vec<SecurityProblem>);
+
+/// What a Secret and properties say together.
+///
+/// `keys` are those of the Secret, where there is one; of the properties only those
+/// [about security](properties::is_about_security) are looked at; `texts` holds what is in the
+/// [files](properties::files) that they name, by property.
+///
+/// # Errors
+/// Everything that is wrong, missing or contradicts itself, without a secret in it.
+pub fn parse(
+    keys: Option<&BTreeMap<String, String>>,
+    properties: &BTreeMap<String, String>,
+    texts: &BTreeMap<String, String>,
+) -> Result<Security, SecurityError> {
+    let of_properties = properties::draft(properties, texts);
+    let read = match keys {
+        Some(keys) => secret::draft(keys).merge(of_properties).finish(secret::NAMES),
+        None => of_properties.finish(properties::NAMES),
+    };
+    read.map_err(SecurityError)
+}
+
 /// Text that is never shown.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
@@ -85,6 +128,17 @@ impl Secret {
     /// The text, for the one who needs it.
     pub fn reveal(&self) -> &str {
         &self.0
+    }
+}
+
+impl fmt::Display for SecurityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, SecurityProblem { key, message }) in self.0.iter().enumerate() {
+            let before = if place == 0 { "" } else { "; " };
+            let colon = if key.is_empty() { "" } else { ": " };
+            write!(f, "{before}{key}{colon}{message}")?;
+        }
+        Ok(())
     }
 }
 
