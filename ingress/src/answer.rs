@@ -1,6 +1,7 @@
 //! What the ingress answers: the one place where a reason becomes a status, headers and a text.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -28,6 +29,8 @@ pub enum Refusal {
     Path(PathError),
     /// There is no such Broker.
     UnknownBroker(BrokerId),
+    /// The Broker takes no events yet, for this reason.
+    Waiting(BrokerId, Arc<str>),
     /// The process is stopping.
     Draining,
     /// As many requests are in flight as may be.
@@ -114,10 +117,11 @@ pub const PROBE_HASH: HeaderName = HeaderName::from_static("k-network-hash");
 
 impl Refusal {
     /// Every value of [`reason`](Self::reason).
-    pub const REASONS: [&'static str; 18] = [
+    pub const REASONS: [&'static str; 20] = [
         "method",
         "path",
         "unknown_broker",
+        "waiting_broker",
         "draining",
         "too_many_requests",
         "too_many_bytes",
@@ -132,6 +136,7 @@ impl Refusal {
         "event_too_large",
         "log_busy",
         "log_full",
+        "log_unavailable",
         "log_failed",
     ];
 
@@ -141,6 +146,7 @@ impl Refusal {
             Self::Method(_) => "method",
             Self::Path(_) => "path",
             Self::UnknownBroker(_) => "unknown_broker",
+            Self::Waiting(..) => "waiting_broker",
             Self::Draining => "draining",
             Self::TooManyRequests => "too_many_requests",
             Self::TooManyBytes => "too_many_bytes",
@@ -193,6 +199,7 @@ impl Refusal {
             | Self::Ttl(..) => StatusCode::BAD_REQUEST,
             // Never 4xx: that would tell the sender to throw the event away (IN-13).
             Self::Draining
+            | Self::Waiting(..)
             | Self::Append(
                 AppendError::UnknownTopic(_)
                 | AppendError::Busy
@@ -210,6 +217,7 @@ impl Refusal {
             Self::Method(WebhookConsent::Nobody) => Some((ALLOW, POST)),
             Self::Coding(_) => Some((ACCEPT_ENCODING, HeaderValue::from_static(CODINGS))),
             Self::Draining
+            | Self::Waiting(..)
             | Self::TooManyRequests
             | Self::TooManyBytes
             | Self::Append(AppendError::UnknownTopic(_) | AppendError::Busy) => {
@@ -252,6 +260,9 @@ impl fmt::Display for Refusal {
             Self::Path(PathError::Malformed) => f.write_str("the path is not of the form /NAMESPACE/BROKER"),
             Self::UnknownBroker(broker) => {
                 write!(f, "broker {broker} does not exist; the admin address lists those that do")
+            }
+            Self::Waiting(broker, reason) => {
+                write!(f, "broker {broker} takes no events yet: {reason}; send the event again")
             }
             Self::Draining => f.write_str("this process is stopping, send the event again"),
             Self::TooManyRequests => f.write_str("too many requests are in flight, send the event again"),

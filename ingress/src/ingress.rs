@@ -24,7 +24,7 @@ use trigon_core::binding::http::{Incoming, decode, passed_through};
 use trigon_core::binding::record::{Audience, Envelope};
 use trigon_core::name::BrokerId;
 use trigon_core::record::{Record, Timestamp};
-use trigon_core::routing::{Broker, RoutingTable};
+use trigon_core::routing::Broker;
 use trigon_core::ttl;
 use trigon_eventlog::{AppendError, SharedLog};
 use trigon_runtime::body::{BodyError, read_all};
@@ -37,9 +37,10 @@ use crate::bounds::{Bound, Share};
 use crate::encoding::{Coding, InflateError, coding_of, inflate};
 use crate::metrics::IngressMetrics;
 use crate::path::broker_of;
+use crate::served::{Served, Waiting};
 use crate::settings::{IngressSettings, WebhookConsent};
 
-/// Takes events for the Brokers of a routing table. Cloning shares everything.
+/// Takes events for the Brokers that are served. Cloning shares everything.
 #[derive(Clone)]
 pub struct Ingress {
     shared: Arc<Shared>,
@@ -48,7 +49,7 @@ pub struct Ingress {
 /// What the ingress works with.
 pub struct Parties {
     /// Which Brokers there are.
-    pub routes: Arc<ArcSwap<RoutingTable>>,
+    pub served: Arc<ArcSwap<Served>>,
     /// Where their events go.
     pub log: SharedLog,
     /// Makes it refuse.
@@ -139,10 +140,15 @@ impl Shared {
             return Err(Refusal::Method(self.settings.webhook_consent));
         }
         let (namespace, name) = broker_of(parts.uri.path()).map_err(Refusal::Path)?;
-        let Some(broker) = self.broker(namespace, name) else {
-            return Err(Refusal::UnknownBroker(BrokerId::new(namespace, name)));
+        let broker = self.broker(namespace, name)?;
+        let broker = match broker {
+            Known::Served(broker) => found.insert(broker).clone(),
+            Known::Waiting(Waiting { broker, reason }) => {
+                let id = broker.id.clone();
+                *found = Some(broker);
+                return Err(Refusal::Waiting(id, reason));
+            }
         };
-        *found = Some(Arc::clone(&broker));
         if self.parties.drain.is_closing() {
             return Err(Refusal::Draining);
         }
@@ -253,15 +259,29 @@ impl Shared {
             return Some(answer::probe(StatusCode::BAD_REQUEST, None));
         };
         // Who probes a Broker's path asks whether this process routes for it already.
-        let known = broker_of(parts.uri.path())
-            .map_or(true, |(namespace, name)| self.broker(namespace, name).is_some());
-        let status = if known { StatusCode::OK } else { StatusCode::NOT_FOUND };
+        let status = match broker_of(parts.uri.path()).map(|(namespace, name)| self.broker(namespace, name)) {
+            Err(_) | Ok(Ok(Known::Served(_))) => StatusCode::OK,
+            Ok(Ok(Known::Waiting(_))) => StatusCode::SERVICE_UNAVAILABLE,
+            Ok(Err(_)) => StatusCode::NOT_FOUND,
+        };
         Some(answer::probe(status, Some(hash.clone())))
     }
 
-    fn broker(&self, namespace: &str, name: &str) -> Option<Arc<Broker>> {
-        self.parties.routes.load().broker(namespace, name).map(Arc::clone)
+    fn broker(&self, namespace: &str, name: &str) -> Result<Known, Refusal> {
+        let served = self.parties.served.load();
+        if let Some(broker) = served.table.broker(namespace, name) {
+            return Ok(Known::Served(Arc::clone(broker)));
+        }
+        let id = BrokerId::new(namespace, name);
+        let waiting = served.waiting.get(&id).cloned().map(Known::Waiting);
+        waiting.ok_or(Refusal::UnknownBroker(id))
     }
+}
+
+/// A Broker that somebody has named.
+enum Known {
+    Served(Arc<Broker>),
+    Waiting(Waiting),
 }
 
 /// What a request holds until its events are durable.

@@ -9,7 +9,9 @@ pub mod encoding;
 pub mod ingress;
 pub mod metrics;
 pub mod path;
+pub mod served;
 pub mod settings;
 
 pub use ingress::Ingress;
+pub use served::{Served, Waiting};
 pub use settings::IngressSettings;

@@ -56,11 +56,14 @@ async fn readyz(State(admin): State<Admin>) -> Answer {
     for unready in admin.readiness.unready() {
         writeln!(lines, "{unready}").expect("a String takes every text");
     }
-    if lines.is_empty() {
-        text(StatusCode::OK, "ok\n".to_owned())
-    } else {
-        text(StatusCode::SERVICE_UNAVAILABLE, lines)
+    let is_ready = lines.is_empty();
+    if is_ready {
+        lines.push_str("ok\n");
     }
+    for remark in admin.readiness.remarks() {
+        writeln!(lines, "{remark}").expect("a String takes every text");
+    }
+    text(if is_ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, lines)
 }
 
 async fn metrics(State(admin): State<Admin>) -> Answer {
@@ -84,6 +87,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::readiness::CheckState;
     use crate::shutdown::{DrainSettings, Shutdown};
     use crate::tasks::TaskGroup;
 
@@ -115,6 +119,18 @@ mod tests {
         let (status, body) = ask(&admin, "/readyz").await;
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(body, "event log: the disk is full\n");
+    }
+
+    #[tokio::test]
+    async fn readyz_names_what_is_missing_where_the_process_serves_all_the_same() {
+        let (admin, _shutdown) = admin();
+        admin.readiness.probe("brokers", || CheckState::ReadyExcept("default/x: no topic".to_owned()));
+        let missing = "brokers: default/x: no topic\n";
+        assert_eq!(ask(&admin, "/readyz").await, (StatusCode::OK, format!("ok\n{missing}")));
+        admin.readiness.check("event log").not_ready("the disk is full");
+        let (status, body) = ask(&admin, "/readyz").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(body, format!("event log: the disk is full\n{missing}"));
     }
 
     /// IN-23

@@ -17,6 +17,8 @@ pub struct Readiness {
 pub enum CheckState {
     /// This part serves.
     Ready,
+    /// It serves, though not everything: this is missing.
+    ReadyExcept(String),
     /// It does not, for this reason.
     NotReady(String),
 }
@@ -27,7 +29,7 @@ pub struct Check {
     state: Arc<Mutex<CheckState>>,
 }
 
-/// A check that is not ready.
+/// A check that is not ready, or not wholly.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Unready {
     /// The name of the check.
@@ -67,14 +69,24 @@ impl Readiness {
 
     /// The checks that are not ready, in the order in which they were registered.
     pub fn unready(&self) -> Vec<Unready> {
+        self.those(|state| match state {
+            CheckState::Ready | CheckState::ReadyExcept(_) => None,
+            CheckState::NotReady(reason) => Some(reason),
+        })
+    }
+
+    /// What is missing where a check is ready all the same, in the same order.
+    pub fn remarks(&self) -> Vec<Unready> {
+        self.those(|state| match state {
+            CheckState::ReadyExcept(reason) => Some(reason),
+            CheckState::Ready | CheckState::NotReady(_) => None,
+        })
+    }
+
+    fn those(&self, reason: impl Fn(CheckState) -> Option<String>) -> Vec<Unready> {
         let checks = lock(&self.checks);
-        checks
-            .iter()
-            .filter_map(|entry| match entry.state.now() {
-                CheckState::Ready => None,
-                CheckState::NotReady(reason) => Some(Unready { check: entry.name, reason }),
-            })
-            .collect()
+        let reasons = checks.iter().map(|entry| Some((entry.name, reason(entry.state.now())?)));
+        reasons.flatten().map(|(check, reason)| Unready { check, reason }).collect()
     }
 }
 

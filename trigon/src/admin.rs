@@ -1,4 +1,4 @@
-//! What the admin port shows of standalone, beside health and metrics: brokers, triggers, routes, parked events
+//! What the admin port shows of a process, beside health and metrics: brokers, triggers, routes, parked events
 //! and the live feed as JSON, and all of it as a page for people.
 //!
 //! ```text
@@ -11,6 +11,8 @@
 //! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedView
 //! POST /v1/parked/redrive                      RedriveOrder in, a RedriveLine out when it has ended
 //! ```
+//!
+//! What only a dispatcher knows, Triggers and parked events, an ingress answers with 421.
 
 use std::sync::Arc;
 
@@ -30,6 +32,7 @@ use trigon_runtime::shutdown::Drain;
 
 use crate::failure::Chain;
 use crate::routes::RoutesStatus;
+use crate::serving::Serving;
 
 mod events;
 mod page;
@@ -45,12 +48,14 @@ pub(crate) struct Admin {
     pub(crate) table: Arc<ArcSwap<RoutingTable>>,
     /// What is known about it.
     pub(crate) routes: watch::Receiver<RoutesStatus>,
+    /// Which Brokers take events.
+    pub(crate) serving: Serving,
     /// Where events are.
     pub(crate) log: SharedLog,
-    /// Who delivers them.
-    pub(crate) dispatcher: Dispatcher,
-    /// Where the ingress takes them: `http://127.0.0.1:8080`.
-    pub(crate) ingress: String,
+    /// Who delivers them, if this process does.
+    pub(crate) dispatcher: Option<Dispatcher>,
+    /// Where this process takes them, if it does: `http://127.0.0.1:8080`.
+    pub(crate) ingress: Option<String>,
     /// Ends the feeds.
     pub(crate) drain: Drain,
 }
@@ -76,6 +81,8 @@ enum Refused {
     Question(String),
     /// What is asked for is not there.
     Absent(String),
+    /// A dispatcher knows it, and this process is none.
+    NoDispatcher,
     /// The log does not answer.
     Log(LogError),
     /// Neither does it for parked events.
@@ -93,6 +100,7 @@ impl IntoResponse for Refused {
         let (status, reason) = match self {
             Self::Question(reason) => (StatusCode::BAD_REQUEST, reason),
             Self::Absent(reason) => (StatusCode::NOT_FOUND, reason),
+            Self::NoDispatcher => (StatusCode::MISDIRECTED_REQUEST, NO_DISPATCHER.to_owned()),
             Self::Log(error) => {
                 (StatusCode::SERVICE_UNAVAILABLE, format!("the log does not answer: {error}"))
             }
@@ -102,12 +110,17 @@ impl IntoResponse for Refused {
     }
 }
 
+/// What is said where a dispatcher should have been asked.
+const NO_DISPATCHER: &str = "this process is an ingress, which knows neither how triggers stand nor what is parked; \
+                             ask the admin address of a dispatcher";
+
 async fn brokers(State(admin): State<Admin>) -> Result<Json<Vec<BrokerView>>, Refused> {
     Ok(Json(admin.brokers().await?))
 }
 
 async fn triggers(State(admin): State<Admin>) -> Result<Json<Vec<TriggerView>>, Refused> {
-    Ok(Json(admin.triggers().await?))
+    let dispatcher = admin.dispatcher()?;
+    Ok(Json(admin.triggers(dispatcher).await?))
 }
 
 async fn routes(State(admin): State<Admin>) -> Json<RoutesView> {
@@ -115,6 +128,16 @@ async fn routes(State(admin): State<Admin>) -> Json<RoutesView> {
 }
 
 async fn show_page(State(admin): State<Admin>) -> Result<Response, Refused> {
-    let page = page::page(&admin.brokers().await?, &admin.triggers().await?, &admin.routes());
+    let triggers = match &admin.dispatcher {
+        Some(dispatcher) => Some(admin.triggers(dispatcher).await?),
+        None => None,
+    };
+    let page = page::page(&admin.brokers().await?, triggers.as_deref(), &admin.routes());
     Ok(([(CONTENT_TYPE, "text/html; charset=utf-8")], page).into_response())
+}
+
+impl Admin {
+    fn dispatcher(&self) -> Result<&Dispatcher, Refused> {
+        self.dispatcher.as_ref().ok_or(Refused::NoDispatcher)
+    }
 }

@@ -8,7 +8,9 @@ use clap_complete::Shell;
 use trigon_runtime::telemetry::LogFormat;
 
 use crate::check::CheckArguments;
+use crate::dispatcher::DispatcherArguments;
 use crate::failure::Failure;
+use crate::ingress::IngressArguments;
 use crate::list::{BrokersArguments, TriggersArguments};
 use crate::parked::ParkedCommand;
 use crate::send::SendArguments;
@@ -38,7 +40,7 @@ Try it, each line in a terminal of its own:
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Logs")]
 pub(crate) struct LogArguments {
-    /// What to log: LEVEL or TARGET=LEVEL,… [default: info for standalone, else warn]
+    /// What to log: LEVEL or TARGET=LEVEL,… [default: info for standalone, ingress and dispatcher, else warn]
     #[arg(long = "log", value_name = "FILTER", env = "TRIGON_LOG", global = true)]
     filter: Option<String>,
     /// How to log: for people, as JSON lines, or whichever fits standard error
@@ -72,7 +74,7 @@ impl LogArguments {
     pub(crate) fn filter(&self, command: &Command) -> &str {
         match (&self.filter, command) {
             (Some(filter), _) => filter,
-            (None, Command::Standalone(_)) => "info",
+            (None, Command::Standalone(_) | Command::Ingress(_) | Command::Dispatcher(_)) => "info",
             (None, _) => "warn",
         }
     }
@@ -83,6 +85,10 @@ impl LogArguments {
 pub(crate) enum Command {
     /// Run a whole broker in this process: events in, the log, deliveries out
     Standalone(Box<StandaloneArguments>),
+    /// Take events into a Kafka cluster, beside any number of others
+    Ingress(Box<IngressArguments>),
+    /// Deliver events of a Kafka cluster, beside any number of others
+    Dispatcher(Box<DispatcherArguments>),
     /// Send an event, or many
     Send(SendArguments),
     /// Run a subscriber that prints what it gets
@@ -193,6 +199,9 @@ mod tests {
             ("trigon sink --listen 8080", 2),
             ("trigon standalone --max-event-size 1x", 2),
             ("trigon standalone --drain-deadline 5", 2),
+            ("trigon standalone --installation a.b", 2),
+            ("trigon ingress --kafka nowhere", 2),
+            ("trigon dispatcher --listen :8080", 2),
             ("trigon tail --broker default", 2),
             ("trigon tail --since yesterday", 2),
             ("trigon brokers --admin ftp://x", 2),
@@ -209,7 +218,7 @@ mod tests {
     fn completions_know_the_commands_and_their_flags() {
         for shell in Shell::value_variants() {
             let script = completions(*shell).unwrap();
-            for word in ["completions", "send", "sink", "fail-first"] {
+            for word in ["completions", "send", "sink", "fail-first", "dispatcher", "kafka-secret"] {
                 assert!(script.contains(word), "{shell}: {word}");
             }
         }

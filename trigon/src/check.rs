@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::Serialize;
+use trigon_core::name::Installation;
 use trigon_core::routing::RoutingTable;
 use trigon_crds::Problem;
 
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<(),
         let message = format!("there is no .yaml, .yml or .json file in {}", paths.join(", "));
         return Err(Failure::Failed(message));
     }
-    let table = manifests.table();
+    let table = manifests.table(&Installation::default());
     terminal.print(match arguments.output {
         OutputFormat::Text => text(&manifests, &table),
         OutputFormat::Json => json(&manifests, &table),

@@ -107,7 +107,7 @@ fn brokers_table(brokers: &[BrokerView]) -> String {
             Cell::number(broker.partitions.into()),
             Cell::number(broker.events),
             Cell::text(broker.bytes.map_or_else(|| "-".to_owned(), rough_size)),
-            Cell::text(&broker.url),
+            Cell::text(broker.url.as_deref().unwrap_or("-")),
         ]);
     }
     table.text()

@@ -1,7 +1,7 @@
 //! The `trigon` binary: everything that Trigon does, started from one command line.
 //!
 //! Arguments → logging → the command → exit status. The environment and the arguments are read in this crate
-//! only; `standalone.rs` shows the start and the stop of the broker itself.
+//! only; `standalone.rs`, `ingress.rs` and `dispatcher.rs` show how the processes of the broker are put together.
 
 use std::process::ExitCode;
 
@@ -16,18 +16,24 @@ mod admin;
 mod arguments;
 mod check;
 mod client;
+mod dispatcher;
 mod failure;
 mod feed;
+mod ingress;
+mod kafka;
 mod list;
 mod listen;
 mod manifests;
 mod parked;
+mod process;
 mod remote;
 mod routes;
 mod send;
+mod serving;
 mod shown;
 mod sink;
 mod standalone;
+mod store;
 mod table;
 mod tail;
 mod terminal;
@@ -71,6 +77,8 @@ fn start(arguments: Arguments, terminal: &Terminal) -> Result<(), Failure> {
 async fn run(command: Command, terminal: &Terminal) -> Result<(), Failure> {
     match command {
         Command::Standalone(arguments) => standalone::run(*arguments, terminal).await,
+        Command::Ingress(arguments) => ingress::run(*arguments, terminal).await,
+        Command::Dispatcher(arguments) => dispatcher::run(*arguments, terminal).await,
         Command::Send(arguments) => send::run(&arguments, terminal).await,
         Command::Sink(arguments) => sink::run(arguments, terminal).await,
         Command::Tail(arguments) => tail::run(&arguments, terminal).await,

@@ -130,8 +130,8 @@ impl Manifests {
     ///
     /// # Errors
     /// Everything that is wrong with them.
-    pub(crate) fn table(&self) -> Result<RoutingTable, Vec<Problem>> {
-        match trigon_crds::load(&Installation::default(), &self.texts, &uris_only) {
+    pub(crate) fn table(&self, installation: &Installation) -> Result<RoutingTable, Vec<Problem>> {
+        match trigon_crds::load(installation, &self.texts, &uris_only) {
             Ok(table) if self.problems.is_empty() => Ok(table),
             Ok(_) => Err(self.problems.clone()),
             Err(problems) => Err(self.problems.iter().cloned().chain(problems).collect()),
@@ -223,7 +223,7 @@ mod tests {
         let file = folder.path().join("a.yaml");
         fs::File::create(&file).unwrap().set_len(64 * u64::try_from(MAX_FILE).unwrap()).unwrap();
         assert_eq!(read(&file).unwrap().len(), MAX_FILE + 1);
-        let problems = Manifests::read(&[&file]).unwrap().table().unwrap_err();
+        let problems = Manifests::read(&[&file]).unwrap().table(&Installation::default()).unwrap_err();
         assert!(problems[0].message.contains("split it into files"), "{problems:?}");
     }
 
@@ -234,7 +234,7 @@ mod tests {
         fs::write(folder.path().join("b.yaml"), "kind: Boker\n").unwrap();
         let manifests = Manifests::read(&[folder.path(), folder.path()]).unwrap();
         assert_eq!(manifests.len(), 2);
-        let problems = manifests.table().unwrap_err();
+        let problems = manifests.table(&Installation::default()).unwrap_err();
         assert_eq!(problems[0].message, "the file is not UTF-8 from byte 1 on");
         assert!(problems[1].message.contains("Broker"), "{problems:?}");
     }

@@ -55,8 +55,10 @@ pub(crate) struct RoutesStatus {
 pub(crate) enum Trouble {
     /// Something is wrong with what they say.
     Problems(Vec<Problem>),
-    /// They cannot be read, or what they ask for cannot be done now.
+    /// They cannot be read.
     Failed(String),
+    /// What they ask for is done, except for this, which is tried again and again.
+    Partly(String),
 }
 
 /// Puts a table in force.
@@ -64,14 +66,15 @@ pub(crate) trait Apply: Send + Sync {
     /// Resolves when it is in force.
     ///
     /// # Errors
-    /// Why it is not, in words; the table before stays, and the same table is tried again later.
-    fn apply(&self, table: RoutingTable) -> impl Future<Output = Result<(), String>> + Send;
+    /// What of it is not, in words; the rest is, and the same table is tried again later.
+    fn apply(&self, table: &Arc<RoutingTable>) -> impl Future<Output = Result<(), String>> + Send;
 }
 
 /// The table of the start, and what it needs to be followed by others.
 #[derive(Debug)]
 pub(crate) struct Routes {
     source: Source,
+    installation: Installation,
     fingerprint: Option<Fingerprint>,
     status: watch::Sender<RoutesStatus>,
 }
@@ -82,12 +85,12 @@ impl Routes {
     /// # Errors
     /// When the folder cannot be read or something is wrong with the files: nothing runs yet that a bad file
     /// could disturb, so it is told where it is seen.
-    pub(crate) fn load(source: Source) -> Result<(Self, RoutingTable), Failure> {
+    pub(crate) fn load(source: Source, installation: Installation) -> Result<(Self, RoutingTable), Failure> {
         let (fingerprint, table) = match &source {
-            Source::BuiltIn => (None, trigon_crds::built_in(&Installation::default())),
+            Source::BuiltIn => (None, trigon_crds::built_in(&installation)),
             Source::Folder(folder) => {
-                let (fingerprint, table) = read(folder).map_err(|trouble| match trouble {
-                    Trouble::Failed(reason) => Failure::Failed(reason),
+                let (fingerprint, table) = read(folder, &installation).map_err(|trouble| match trouble {
+                    Trouble::Failed(reason) | Trouble::Partly(reason) => Failure::Failed(reason),
                     Trouble::Problems(problems) => {
                         let lines = check::lines(&problems);
                         let errors = check::count(problems.len(), "error");
@@ -102,7 +105,7 @@ impl Routes {
         };
         let status =
             RoutesStatus { source: source.clone(), generation: 1, since: shown::now(), trouble: None };
-        Ok((Self { source, fingerprint, status: watch::Sender::new(status) }, table))
+        Ok((Self { source, installation, fingerprint, status: watch::Sender::new(status) }, table))
     }
 
     /// Tells what is known about the table, now and later.
@@ -114,6 +117,9 @@ impl Routes {
     pub(crate) async fn follow(self, every: Duration, apply: impl Apply, drain: Drain) {
         let (Source::Folder(folder), Some(fingerprint)) = (self.source, self.fingerprint) else { return };
         let folder: Arc<Path> = folder.into();
+        let installation = self.installation;
+        // What is in force in part, and of which files.
+        let mut partly: Option<(Fingerprint, Arc<RoutingTable>)> = None;
         let mut settling = Settling::new(fingerprint);
         let mut looks = interval(every);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -128,35 +134,62 @@ impl Routes {
             match settling.look(seen) {
                 Verdict::AsBefore => {}
                 Verdict::Failed(reason) => set_trouble(&self.status, Trouble::Failed(reason)),
-                Verdict::Changed => match blocking(&folder, read).await {
-                    // What was read is newer than what had settled: look again.
-                    Ok((fingerprint, _)) if !settling.is(&fingerprint) => {}
-                    Ok((_, table)) => match apply.apply(table).await {
-                        Ok(()) => {
-                            settling.taken();
-                            set_in_force(&self.status);
+                Verdict::Changed => {
+                    match next_table(&folder, &installation, &settling, partly.take()).await {
+                        // What was read is newer than what had settled: look again.
+                        Ok((fingerprint, _)) if !settling.is(&fingerprint) => {}
+                        Ok((fingerprint, table)) => {
+                            let applied = tokio::select! {
+                                biased;
+                                () = drain.draining() => return,
+                                applied = apply.apply(&table) => applied,
+                            };
+                            match applied {
+                                Ok(()) => {
+                                    settling.taken();
+                                    set_in_force(&self.status);
+                                }
+                                Err(missing) => {
+                                    partly = Some((fingerprint, table));
+                                    set_trouble(&self.status, Trouble::Partly(missing));
+                                }
+                            }
                         }
-                        Err(reason) => set_trouble(&self.status, Trouble::Failed(reason)),
-                    },
-                    Err(trouble) => {
-                        // Read again only when the files change; but a file that could not be read may be
-                        // readable later without a change that shows.
-                        if let Trouble::Problems(_) = trouble {
-                            settling.taken();
+                        Err(trouble) => {
+                            // Read again only when the files change; but a file that could not be read may be
+                            // readable later without a change that shows.
+                            if let Trouble::Problems(_) = trouble {
+                                settling.taken();
+                            }
+                            set_trouble(&self.status, trouble);
                         }
-                        set_trouble(&self.status, trouble);
                     }
-                },
+                }
             }
         }
     }
 }
 
+/// The table to put in force: the one that is in part, if the files are still the same, else what they say now.
+async fn next_table(
+    folder: &Arc<Path>,
+    installation: &Installation,
+    settling: &Settling,
+    partly: Option<(Fingerprint, Arc<RoutingTable>)>,
+) -> Result<(Fingerprint, Arc<RoutingTable>), Trouble> {
+    if let Some(partly) = partly.filter(|(fingerprint, _)| settling.is(fingerprint)) {
+        return Ok(partly);
+    }
+    let installation = installation.clone();
+    let (fingerprint, table) = blocking(folder, move |folder| read(folder, &installation)).await?;
+    Ok((fingerprint, Arc::new(table)))
+}
+
 /// The folder's table, and what the folder looked like before it was read.
-fn read(folder: &Path) -> Result<(Fingerprint, RoutingTable), Trouble> {
+fn read(folder: &Path, installation: &Installation) -> Result<(Fingerprint, RoutingTable), Trouble> {
     let failed = |error: crate::manifests::Unreadable| Trouble::Failed(error.to_string());
     let fingerprint = Fingerprint::of(folder).map_err(failed)?;
-    let table = Manifests::read(&[folder]).map_err(failed)?.table().map_err(Trouble::Problems)?;
+    let table = Manifests::read(&[folder]).map_err(failed)?.table(installation).map_err(Trouble::Problems)?;
     Ok((fingerprint, table))
 }
 
@@ -196,6 +229,13 @@ fn set_trouble(status: &watch::Sender<RoutesStatus>, trouble: Trouble) {
         match &trouble {
             Trouble::Failed(reason) => {
                 tracing::error!(reason, generation = status.generation, "routes stay as they were");
+            }
+            Trouble::Partly(missing) => {
+                tracing::error!(
+                    missing,
+                    generation = status.generation,
+                    "new routes are in force in part only"
+                );
             }
             Trouble::Problems(problems) => {
                 for problem in problems {

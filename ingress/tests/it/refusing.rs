@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
-use trigon_core::routing::RoutingTable;
-use trigon_ingress::IngressSettings;
 use trigon_ingress::settings::WebhookConsent;
+use trigon_ingress::{IngressSettings, Served, Waiting};
 use trigon_runtime::shutdown::DrainSettings;
 
 use crate::world::{BROKER, EVENT, JSON, JSON_BATCH, World, broker_id};
@@ -144,9 +143,30 @@ async fn the_path_is_a_namespace_and_a_broker() {
 #[tokio::test]
 async fn a_broker_is_served_as_soon_as_the_table_has_it_and_no_longer() {
     let world = World::start().await;
-    let table = world.routes.swap(Arc::new(RoutingTable::default()));
+    let served = world.served.swap(Arc::new(Served::default()));
     assert_eq!(world.post(GOOD, "").await.status, StatusCode::NOT_FOUND);
-    world.routes.store(table);
+    world.served.store(served);
+    assert_eq!(world.post(GOOD, "").await.status, StatusCode::ACCEPTED);
+}
+
+/// IN-12, IN-13: a Broker that is known and cannot take events yet is there, so the sender tries again soon.
+#[tokio::test]
+async fn a_broker_that_waits_is_answered_with_what_it_waits_for() {
+    let world = World::start().await;
+    let served = world.served.load_full();
+    let broker = Arc::clone(&served.table.brokers[&broker_id()]);
+    let waiting = Waiting { broker, reason: "topic t does not exist".into() };
+    world.served.store(Arc::new(Served { waiting: [(broker_id(), waiting)].into(), ..Served::default() }));
+    let reply = world.post(GOOD, "").await;
+    assert_eq!(reply.status, StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(reply.headers["retry-after"], "1");
+    let text = "broker default/orders takes no events yet: topic t does not exist; send the event again\n";
+    assert_eq!(reply.body, text);
+    let counted =
+        "trigon_ingress_refused_requests_total{broker=\"default/orders\",reason=\"waiting_broker\"} 1";
+    let metrics = world.metrics.encode().unwrap();
+    assert!(metrics.contains(counted), "{metrics}");
+    world.served.store(served);
     assert_eq!(world.post(GOOD, "").await.status, StatusCode::ACCEPTED);
 }
 

@@ -17,7 +17,7 @@ use trigon_core::name::{BrokerId, Installation, TopicName};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
 use trigon_eventlog::EventLog;
 use trigon_ingress::ingress::Parties;
-use trigon_ingress::{Ingress, IngressSettings};
+use trigon_ingress::{Ingress, IngressSettings, Served};
 use trigon_runtime::metrics::Metrics;
 use trigon_runtime::server::{HalfClose, ServerMetrics, ServerSettings, serve};
 use trigon_runtime::shutdown::{DrainSettings, Shutdown};
@@ -41,7 +41,7 @@ pub(crate) const JSON_BATCH: (&str, &str) = ("content-type", "application/cloude
 pub(crate) struct World {
     pub(crate) address: SocketAddr,
     pub(crate) log: Arc<MemoryLog>,
-    pub(crate) routes: Arc<ArcSwap<RoutingTable>>,
+    pub(crate) served: Arc<ArcSwap<Served>>,
     pub(crate) ingress: Ingress,
     pub(crate) shutdown: Shutdown,
     pub(crate) metrics: Metrics,
@@ -77,13 +77,13 @@ impl World {
         let broker = Broker::new(&Installation::default(), broker_id(), TopicSettings::default(), Vec::new());
         log.create_topic(&broker.topic, &broker.topic_settings).await.unwrap();
         let table = RoutingTable { brokers: [(broker.id.clone(), Arc::new(broker))].into() };
-        let routes = Arc::new(ArcSwap::from_pointee(table));
+        let served = Arc::new(ArcSwap::from_pointee(Served::from(table)));
 
         let metrics = Metrics::new();
         let shutdown = Shutdown::new(drain);
         let mut tasks = TaskGroup::new();
         let parties = Parties {
-            routes: Arc::clone(&routes),
+            served: Arc::clone(&served),
             log: Arc::clone(&log) as Arc<dyn EventLog>,
             drain: shutdown.watch(),
             spawner: tasks.spawner("append"),
@@ -102,7 +102,7 @@ impl World {
         let connections = tasks.spawner("client");
         let http1 = Client::builder(connections.clone()).build_http();
         let http2 = Client::builder(connections).http2_only(true).build_http();
-        Self { address, log, routes, ingress, shutdown, metrics, tasks, http1, http2 }
+        Self { address, log, served, ingress, shutdown, metrics, tasks, http1, http2 }
     }
 
     /// Posts to the Broker that is there.

@@ -2,14 +2,16 @@
 
 use std::fmt::{self, Display, Write};
 
-use super::view::{BrokerView, ProblemView, RoutesView, TriggerView};
+use super::view::{BrokerView, RoutesView, TriggerView};
 use crate::list::rough_size;
 
 /// How often the browser asks again, in seconds.
 const REFRESH: u32 = 3;
 
 /// The page.
-pub(super) fn page(brokers: &[BrokerView], triggers: &[TriggerView], routes: &RoutesView) -> String {
+///
+/// A process that dispatches nothing shows no Triggers.
+pub(super) fn page(brokers: &[BrokerView], triggers: Option<&[TriggerView]>, routes: &RoutesView) -> String {
     let mut html = String::with_capacity(16 * 1024);
     write(&mut html, brokers, triggers, routes).expect("a String takes every text");
     html
@@ -18,7 +20,7 @@ pub(super) fn page(brokers: &[BrokerView], triggers: &[TriggerView], routes: &Ro
 fn write(
     html: &mut String,
     brokers: &[BrokerView],
-    triggers: &[TriggerView],
+    triggers: Option<&[TriggerView]>,
     routes: &RoutesView,
 ) -> fmt::Result {
     write!(
@@ -33,7 +35,7 @@ fn write(
         Escaped(&routes.since)
     )?;
     if !routes.problems.is_empty() {
-        problems(html, &routes.problems)?;
+        problems(html, routes)?;
     }
     if brokers.is_empty() {
         html.write_str("<p class=\"empty\">There is no broker: every event is refused.</p>\n")?;
@@ -48,28 +50,46 @@ fn write(
     )
 }
 
-fn problems(html: &mut String, problems: &[ProblemView]) -> fmt::Result {
-    html.write_str(
-        "<section class=\"problems\"><h2>The files have changed and are not in force</h2>\n\
-         <p>Events are still routed as before. Repair what follows, and the new routes take over by themselves.</p>\n\
-         <ul>\n",
-    )?;
-    for problem in problems {
+fn problems(html: &mut String, routes: &RoutesView) -> fmt::Result {
+    let (what, then) = if routes.partly {
+        (
+            "The files have changed and are in force in part",
+            "What follows is missing, and is tried again by itself.",
+        )
+    } else {
+        (
+            "The files have changed and are not in force",
+            "Events are still routed as before. Repair what follows, and the new routes take over by themselves.",
+        )
+    };
+    writeln!(html, "<section class=\"problems\"><h2>{what}</h2>\n<p>{then}</p>\n<ul>")?;
+    for problem in &routes.problems {
         writeln!(html, "<li><code>{}</code></li>", Escaped(&problem.to_string()))?;
     }
     html.write_str("</ul></section>\n")
 }
 
-fn broker(html: &mut String, broker: &BrokerView, triggers: &[TriggerView]) -> fmt::Result {
+fn broker(html: &mut String, broker: &BrokerView, triggers: Option<&[TriggerView]>) -> fmt::Result {
     let on_disk = broker.bytes.map(|bytes| format!(", {} on disk", rough_size(bytes))).unwrap_or_default();
     writeln!(
         html,
         "<section>\n<h2>{} <small>broker</small></h2>\n<p class=\"facts\"><code>{}</code> {} in the log{on_disk}, {}</p>",
         Escaped(&broker.broker),
-        Escaped(&broker.url),
+        Escaped(broker.url.as_deref().unwrap_or("taken elsewhere,")),
         count(broker.events, "event"),
         count(broker.partitions.into(), "partition"),
     )?;
+    if let Some(reason) = &broker.waiting {
+        writeln!(html, "<p class=\"alarm\">takes no events yet: {}</p>", Escaped(reason))?;
+    }
+    let Some(triggers) = triggers else {
+        writeln!(
+            html,
+            "<p class=\"empty\">{}, which dispatchers show</p>\n</section>",
+            count(u64::try_from(broker.triggers).unwrap_or(u64::MAX), "trigger")
+        )?;
+        return Ok(());
+    };
     let mut own = triggers.iter().filter(|trigger| trigger.broker == broker.broker).peekable();
     if own.peek().is_none() {
         return html.write_str(
@@ -212,11 +232,13 @@ footer a { color: var(--link); margin-right: 1rem }
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::admin::view::ProblemView;
 
     fn view() -> (Vec<BrokerView>, Vec<TriggerView>, RoutesView) {
         let broker = BrokerView {
             broker: "default/shop".to_owned(),
-            url: "http://127.0.0.1:8080/default/shop".to_owned(),
+            url: Some("http://127.0.0.1:8080/default/shop".to_owned()),
+            waiting: None,
             triggers: 1,
             partitions: 4,
             events: 12_345,
@@ -237,6 +259,7 @@ mod tests {
             generation: 3,
             since: "2026-11-21T04:00:00Z".to_owned(),
             problems: Vec::new(),
+            partly: false,
         };
         (vec![broker], vec![trigger], routes)
     }
@@ -244,7 +267,7 @@ mod tests {
     #[test]
     fn brokers_and_their_triggers_are_shown_with_their_figures() {
         let (brokers, triggers, routes) = view();
-        let html = page(&brokers, &triggers, &routes);
+        let html = page(&brokers, Some(&triggers), &routes);
         for part in [
             "default/shop",
             "12\u{202f}345 events in the log, 64MiB on disk, 4 partitions",
@@ -269,7 +292,7 @@ mod tests {
             field: "spec.subscribr".to_owned(),
             message: "unknown field".to_owned(),
         });
-        let html = page(&brokers, &triggers, &routes);
+        let html = page(&brokers, Some(&triggers), &routes);
         let problem = html.find("a.yaml:6:3: spec.subscribr: unknown field").expect("it is shown");
         assert!(problem < html.find("default/shop").unwrap());
     }
@@ -277,7 +300,7 @@ mod tests {
     #[test]
     fn what_is_missing_is_said() {
         let (brokers, _, routes) = view();
-        assert!(page(&brokers, &[], &routes).contains("delivered to nobody"));
-        assert!(page(&[], &[], &routes).contains("There is no broker"));
+        assert!(page(&brokers, Some(&[]), &routes).contains("delivered to nobody"));
+        assert!(page(&[], Some(&[]), &routes).contains("There is no broker"));
     }
 }

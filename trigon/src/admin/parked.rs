@@ -87,6 +87,7 @@ pub(super) async fn list(
     State(admin): State<Admin>,
     Query(question): Query<ParkedQuestion>,
 ) -> Result<Json<ParkedPage>, Refused> {
+    let dispatcher = admin.dispatcher()?;
     let brokers = admin.meant(question.broker.as_deref())?;
     let selection = selection(question.trigger.as_deref(), question.id, question.offset)?;
     let limit = question.limit.unwrap_or(DEFAULT_LIMIT).clamp(1, PAGE_MAX);
@@ -95,7 +96,7 @@ pub(super) async fn list(
     }
     let mut all = ParkedPage::default();
     for broker in &brokers {
-        let (parked, from) = (admin.dispatcher.parked(), question.from.map(Offset));
+        let (parked, from) = (dispatcher.parked(), question.from.map(Offset));
         let mut page = parked.list(broker, &selection, Direction::NewestFirst, from, limit).await?;
         cut(&mut page);
         all.events.extend(page.events.iter().map(|event| ParkedView::of(&broker.id, event)));
@@ -124,9 +125,10 @@ pub(super) async fn show(
     State(admin): State<Admin>,
     Path((namespace, name, offset)): Path<(String, String, u64)>,
 ) -> Result<Json<ParkedView>, Refused> {
+    let dispatcher = admin.dispatcher()?;
     let id = BrokerId::new(namespace, name);
     let broker = admin.broker_named(&id)?;
-    let event = admin.dispatcher.parked().show(&broker, Offset(offset)).await?;
+    let event = dispatcher.parked().show(&broker, Offset(offset)).await?;
     let event = event.ok_or_else(|| Refused::Absent(format!("there is no parked event {id}/{offset}")))?;
     Ok(Json(ParkedView::of(&id, &event)))
 }
@@ -136,6 +138,7 @@ pub(super) async fn redrive(
     State(admin): State<Admin>,
     Json(order): Json<RedriveOrder>,
 ) -> Result<Response, Refused> {
+    let dispatcher = admin.dispatcher()?;
     let brokers = admin.meant(order.broker.as_deref())?;
     let is_narrow = order.trigger.is_some() || order.id.is_some() || order.offset.is_some();
     if !is_narrow && !order.all {
@@ -150,7 +153,7 @@ pub(super) async fn redrive(
     }
     let selection = selection(order.trigger.as_deref(), order.id, order.offset)?;
     let sending: BoxFuture<'static, RedriveLine> =
-        Box::pin(send_again(admin.dispatcher.parked().clone(), brokers, selection, order.rate));
+        Box::pin(send_again(dispatcher.parked().clone(), brokers, selection, order.rate));
     let lines = stream::unfold(Some(sending), |sending| async {
         let mut sending = sending?;
         tokio::select! {

@@ -8,6 +8,7 @@ use trigon_core::delivery::Order;
 use trigon_core::name::{BrokerId, TopicPartition};
 use trigon_core::routing::{Broker, Trigger, TriggerState};
 use trigon_crds::Problem;
+use trigon_dispatcher::Dispatcher;
 use trigon_dispatcher::status::{Phase, Status, TriggerPartition, TriggerStatus};
 use trigon_eventlog::LogError;
 
@@ -20,8 +21,12 @@ use crate::shown;
 pub(crate) struct BrokerView {
     /// `namespace/name`
     pub(crate) broker: String,
-    /// Where it takes events.
-    pub(crate) url: String,
+    /// Where it takes events, as far as the process that was asked knows.
+    #[serde(default)]
+    pub(crate) url: Option<String>,
+    /// Why it takes no events yet; none when it does.
+    #[serde(default)]
+    pub(crate) waiting: Option<String>,
     /// How many Triggers it has.
     pub(crate) triggers: usize,
     /// How many partitions its topic has.
@@ -47,7 +52,7 @@ pub(crate) struct TriggerView {
     pub(crate) dead_letter_sink: Option<String>,
     /// `unordered`, `partition` or `key`
     pub(crate) order: String,
-    /// `active`, `behind`, `paused` or `starting`
+    /// `active`, `behind`, `paused`, `starting`, or `elsewhere` when other dispatchers have all partitions
     pub(crate) state: String,
     /// Events between what is finished and the newest, matching or not.
     pub(crate) lag: u64,
@@ -71,7 +76,10 @@ pub(crate) struct TriggerView {
     pub(crate) waiting: u64,
     /// Attempts that failed.
     pub(crate) failures: u64,
-    /// Where it stands in each partition.
+    /// How many partitions its Broker's topic has.
+    #[serde(default)]
+    pub(crate) partitions: u32,
+    /// Where it stands in each partition that this process dispatches.
     pub(crate) cursors: Vec<CursorView>,
 }
 
@@ -99,6 +107,9 @@ pub(crate) struct RoutesView {
     pub(crate) since: String,
     /// What keeps the files as they are now from being in force.
     pub(crate) problems: Vec<ProblemView>,
+    /// Whether they are in force all the same, except for that.
+    #[serde(default)]
+    pub(crate) partly: bool,
 }
 
 /// Something that is wrong with a file.
@@ -213,7 +224,8 @@ impl Admin {
         }
         Ok(BrokerView {
             broker: broker.id.to_string(),
-            url: broker_url(&self.ingress, &broker.id),
+            url: self.ingress.as_ref().map(|ingress| broker_url(ingress, &broker.id)),
+            waiting: self.serving.waiting(&broker.id),
             triggers: broker.triggers.len(),
             partitions: description.as_ref().map_or(0, |topic| topic.partitions),
             events,
@@ -225,9 +237,9 @@ impl Admin {
     ///
     /// # Errors
     /// When the log cannot be read.
-    pub(super) async fn triggers(&self) -> Result<Vec<TriggerView>, LogError> {
+    pub(super) async fn triggers(&self, dispatcher: &Dispatcher) -> Result<Vec<TriggerView>, LogError> {
         let table = self.table.load_full();
-        let status = self.dispatcher.status();
+        let status = dispatcher.status();
         let mut views = Vec::new();
         for broker in table.brokers.values() {
             // Asked for after the status, so that a lag of 0 means that nothing accepted before is unfinished.
@@ -273,7 +285,9 @@ impl TriggerView {
                 Order::Key => "key",
             }
             .to_owned(),
-            state: "starting".to_owned(),
+            // Without a partition there is nothing to start.
+            state: if status.ready { "elsewhere" } else { "starting" }.to_owned(),
+            partitions: u32::try_from(ends.len()).unwrap_or(u32::MAX),
             ..Self::default()
         };
         if let Some(standing) = status.trigger(&trigger.id) {
@@ -329,13 +343,17 @@ impl RoutesView {
         let problems = match &status.trouble {
             None => Vec::new(),
             Some(Trouble::Problems(problems)) => problems.iter().map(ProblemView::of).collect(),
-            Some(Trouble::Failed(reason)) => vec![ProblemView::of_everything(reason)],
+            Some(Trouble::Failed(reason) | Trouble::Partly(reason)) => {
+                vec![ProblemView::of_everything(reason)]
+            }
         };
         let source = match &status.source {
             Source::Folder(folder) => folder.display().to_string(),
             Source::BuiltIn => "built-in".to_owned(),
         };
-        Self { source, generation: status.generation, since: shown::rfc3339(status.since), problems }
+        let partly = matches!(status.trouble, Some(Trouble::Partly(_)));
+        let since = shown::rfc3339(status.since);
+        Self { source, generation: status.generation, since, problems, partly }
     }
 }
 

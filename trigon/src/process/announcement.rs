@@ -1,28 +1,41 @@
-//! What standalone says when it serves: its Brokers and Triggers, where everything is, and what to try next.
+//! What a process says when it serves: its Brokers and Triggers, where everything is, and what to try next.
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use trigon_core::routing::{Broker, RoutingTable, Trigger, TriggerState};
 
 use crate::admin::view::broker_url;
 use crate::routes::Source;
+use crate::store::Whereabouts;
 use crate::terminal::{BAD, BOLD, DIM, NAME, styled};
 
 /// What there is to say.
 #[derive(Clone, Debug)]
 pub(crate) struct Announcement {
-    /// Where events are taken: `http://127.0.0.1:8080`.
-    pub(crate) ingress: String,
+    /// Which process says it.
+    pub(crate) role: Role,
+    /// Where events are taken, if they are: `http://127.0.0.1:8080`.
+    pub(crate) ingress: Option<String>,
     /// Where the admin port is.
     pub(crate) admin: String,
     /// Where the routes come from.
     pub(crate) source: Source,
     /// Where the log is.
-    pub(crate) data: PathBuf,
+    pub(crate) store: Whereabouts,
     /// The routes.
     pub(crate) table: Arc<RoutingTable>,
+}
+
+/// What a process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Everything.
+    Standalone,
+    /// It takes events.
+    Ingress,
+    /// It delivers them.
+    Dispatcher,
 }
 
 /// Where the tools look for the admin port by themselves.
@@ -34,14 +47,24 @@ impl fmt::Display for Announcement {
             self.broker(f, broker)?;
         }
         if self.table.brokers.is_empty() {
-            writeln!(f, "{}\n", styled(BAD, "there is no broker yet: every event is refused"))?;
+            let consequence = match self.role {
+                Role::Standalone | Role::Ingress => "every event is refused",
+                Role::Dispatcher => "nothing is delivered",
+            };
+            writeln!(f, "{}\n", styled(BAD, format_args!("there is no broker yet: {consequence}")))?;
         }
         let routes = match &self.source {
             Source::Folder(folder) => format!("{}, reloaded when it changes", folder.display()),
             Source::BuiltIn => "built in; put Broker and Trigger YAML into ./trigon.d for others".to_owned(),
         };
         writeln!(f, "{} {routes}", styled(DIM, "routes"))?;
-        writeln!(f, "{} {}", styled(DIM, "data  "), self.data.display())?;
+        match &self.store {
+            Whereabouts::Folder(folder) => writeln!(f, "{} {}", styled(DIM, "data  "), folder.display())?,
+            Whereabouts::Kafka(brokers) => writeln!(f, "{} {}", styled(DIM, "kafka "), brokers.join(","))?,
+        }
+        if let (Role::Ingress, Some(ingress)) = (self.role, &self.ingress) {
+            writeln!(f, "{} {ingress}/", styled(DIM, "events"))?;
+        }
         writeln!(f, "{} {}/", styled(DIM, "admin "), self.admin)?;
         self.next(f)
     }
@@ -49,13 +72,18 @@ impl fmt::Display for Announcement {
 
 impl Announcement {
     fn broker(&self, f: &mut fmt::Formatter<'_>, broker: &Broker) -> fmt::Result {
-        let url = broker_url(&self.ingress, &broker.id);
-        writeln!(f, "broker {}  {}", styled(BOLD, &broker.id), styled(NAME, url))?;
+        write!(f, "broker {}", styled(BOLD, &broker.id))?;
+        match &self.ingress {
+            Some(ingress) => writeln!(f, "  {}", styled(NAME, broker_url(ingress, &broker.id)))?,
+            None => writeln!(f)?,
+        }
         if broker.triggers.is_empty() {
             writeln!(f, "  {}", styled(DIM, "no triggers: events are kept, and delivered to nobody"))?;
         }
-        for trigger in &broker.triggers {
-            line(f, trigger)?;
+        if self.role != Role::Ingress {
+            for trigger in &broker.triggers {
+                line(f, trigger)?;
+            }
         }
         writeln!(f)
     }
@@ -66,8 +94,11 @@ impl Announcement {
             Some(address) if self.admin != DEFAULT_ADMIN => format!(" --admin {address}"),
             _ => String::new(),
         };
-        let url = broker_url(&self.ingress, broker);
         writeln!(f, "\nTry, in other terminals:")?;
+        let Some(ingress) = &self.ingress else {
+            return writeln!(f, "  trigon triggers{admin}");
+        };
+        let url = broker_url(ingress, broker);
         writeln!(f, "  trigon tail{admin}")?;
         writeln!(f, "  trigon send {url} --type hello --source me --data '{{\"n\": 1}}'")
     }
@@ -101,10 +132,11 @@ mod tests {
 
     fn announcement(source: Source, table: RoutingTable) -> String {
         let said = Announcement {
-            ingress: "http://127.0.0.1:8080".to_owned(),
+            role: Role::Standalone,
+            ingress: Some("http://127.0.0.1:8080".to_owned()),
             admin: "http://127.0.0.1:9999".to_owned(),
             source,
-            data: "./trigon-data".into(),
+            store: Whereabouts::Folder("./trigon-data".into()),
             table: Arc::new(table),
         };
         anstream::adapter::strip_str(&said.to_string()).to_string()

@@ -1,47 +1,79 @@
-//! Puts a routing table in force: first where events are delivered, then where they are accepted.
+//! Puts a routing table in force: where events are delivered, where they are accepted, and where they are shown.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
 use tokio::time::timeout;
 use trigon_core::routing::RoutingTable;
-use trigon_dispatcher::Dispatcher;
 use trigon_ingress::Ingress;
 
+use super::Dispatching;
 use crate::routes::Apply;
+use crate::serving::Serving;
 
-/// How long the dispatcher may take to create topics and to place new Triggers.
+/// How long a new table may take: topics are created, and new Triggers get their places.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long a table is waited for that has been tried before: changes of the files are not seen meanwhile.
+const PATIENCE_AGAIN: Duration = Duration::from_secs(1);
 
 /// Those who route.
 pub(super) struct InForce {
-    /// What the ingress and the admin port route by.
-    pub(super) serving: Arc<ArcSwap<RoutingTable>>,
-    /// What the dispatcher is to route by.
-    pub(super) offered: watch::Sender<Arc<RoutingTable>>,
-    /// Says when it does.
-    pub(super) dispatcher: Dispatcher,
+    /// What is accepted.
+    pub(super) serving: Serving,
+    /// What is delivered, where this process delivers.
+    pub(super) dispatching: Option<Dispatching>,
     /// Forgets Brokers that are gone.
-    pub(super) ingress: Ingress,
+    pub(super) ingress: Option<Ingress>,
+    /// What the admin port shows.
+    pub(super) shown: Arc<ArcSwap<RoutingTable>>,
+    /// What was tried last.
+    pub(super) tried: Mutex<Option<Arc<RoutingTable>>>,
+}
+
+impl InForce {
+    /// Waits until this process routes by the table, as far as it is concerned, and all Brokers are served.
+    pub(super) async fn whole(&self, table: &Arc<RoutingTable>) {
+        if let Some(Dispatching { dispatcher, .. }) = &self.dispatching {
+            dispatcher.table_ready(table).await;
+        }
+        self.serving.whole(table).await;
+    }
+
+    /// What is not in force, in words.
+    pub(super) fn missing(&self) -> String {
+        let dispatcher = "the dispatcher does not route by the new table yet, see the lines before";
+        self.serving.missing().unwrap_or_else(|| dispatcher.to_owned())
+    }
+
+    /// Whether the table is tried for the first time.
+    fn is_new(&self, table: &Arc<RoutingTable>) -> bool {
+        let mut tried = self.tried.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = tried.replace(Arc::clone(table));
+        before.is_none_or(|before| !Arc::ptr_eq(&before, table))
+    }
 }
 
 impl Apply for InForce {
-    async fn apply(&self, table: RoutingTable) -> Result<(), String> {
-        let table = Arc::new(table);
-        self.offered.send_replace(Arc::clone(&table));
-        // Were a new Broker's events accepted earlier, its Triggers could start behind them.
-        if timeout(PATIENCE, self.dispatcher.table_ready(&table)).await.is_err() {
-            return Err(format!(
-                "the new routes could not be prepared within {PATIENCE:?}: the log may be full, see the lines before"
-            ));
+    async fn apply(&self, table: &Arc<RoutingTable>) -> Result<(), String> {
+        let is_new = self.is_new(table);
+        if is_new {
+            if let Some(Dispatching { offered, .. }) = &self.dispatching {
+                offered.send_replace(Arc::clone(table));
+            }
+            self.serving.want(table);
         }
-        let before = self.serving.swap(Arc::clone(&table));
+        let patience = if is_new { PATIENCE } else { PATIENCE_AGAIN };
+        let waited = timeout(patience, self.whole(table)).await;
+        // What can be in force is, whatever else is missing.
+        let before = self.shown.swap(Arc::clone(table));
         for gone in before.brokers.keys().filter(|id| !table.brokers.contains_key(*id)) {
             tracing::info!(broker = %gone, "the broker is gone; its events stay in the log");
-            self.ingress.forget(gone);
+            if let Some(ingress) = &self.ingress {
+                ingress.forget(gone);
+            }
         }
-        Ok(())
+        waited.map_err(|_| self.missing())
     }
 }

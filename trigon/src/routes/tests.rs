@@ -20,7 +20,7 @@ struct Applied {
 }
 
 impl Apply for Applied {
-    async fn apply(&self, table: RoutingTable) -> Result<(), String> {
+    async fn apply(&self, table: &Arc<RoutingTable>) -> Result<(), String> {
         let names: Vec<_> = table.brokers.keys().map(|id| id.name.clone()).collect();
         let takes_all = self.takes_all.load(std::sync::atomic::Ordering::Acquire);
         if names.iter().any(|name| name == "refused") && !takes_all {
@@ -43,7 +43,8 @@ impl Followed {
     fn start() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.yaml"), broker("a")).unwrap();
-        let (routes, table) = Routes::load(Source::Folder(folder.path().to_owned())).unwrap();
+        let (routes, table) =
+            Routes::load(Source::Folder(folder.path().to_owned()), Installation::default()).unwrap();
         assert_eq!(table.brokers.keys().collect::<Vec<_>>(), [&BrokerId::new("default", "a")]);
         let (status, applied) = (routes.status(), Applied::default());
         let shutdown = Shutdown::new(DrainSettings::default());
@@ -118,7 +119,7 @@ async fn a_table_that_cannot_be_applied_now_is_tried_again() {
     let mut followed = Followed::start();
     followed.write("b.yaml", &broker("refused"));
     let status = followed.until("trouble", |status| status.trouble.is_some()).await;
-    assert_eq!(status.trouble, Some(Trouble::Failed("the disk is full".to_owned())));
+    assert_eq!(status.trouble, Some(Trouble::Partly("the disk is full".to_owned())));
     followed.applied.takes_all.store(true, std::sync::atomic::Ordering::Release);
     followed.until("second try", |status| status.generation == 2 && status.trouble.is_none()).await;
 }
@@ -135,17 +136,19 @@ fn a_bad_file_at_the_start_is_told_in_full() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("a.yaml"), "kind: Boker\n").unwrap();
     fs::write(folder.path().join("b.yaml"), "kind: Triger\n").unwrap();
-    let failure = Routes::load(Source::Folder(folder.path().to_owned())).unwrap_err();
+    let failure =
+        Routes::load(Source::Folder(folder.path().to_owned()), Installation::default()).unwrap_err();
     let message = anstream::adapter::strip_str(failure.message().unwrap()).to_string();
     assert!(message.contains("a.yaml:1:") && message.contains("b.yaml:1:"), "{message}");
     assert!(message.ends_with(": nothing was started"), "{message}");
-    let missing = Routes::load(Source::Folder(folder.path().join("none"))).unwrap_err();
+    let missing =
+        Routes::load(Source::Folder(folder.path().join("none")), Installation::default()).unwrap_err();
     assert!(missing.message().unwrap().starts_with("could not read "), "{missing:?}");
 }
 
 #[tokio::test]
 async fn without_a_folder_there_is_one_broker_and_nothing_to_follow() {
-    let (routes, table) = Routes::load(Source::BuiltIn).unwrap();
+    let (routes, table) = Routes::load(Source::BuiltIn, Installation::default()).unwrap();
     assert_eq!(table.brokers.keys().collect::<Vec<_>>(), [&BrokerId::new("default", "default")]);
     routes.follow(INTERVAL, Applied::default(), Drain::never()).await;
 }

@@ -1,8 +1,13 @@
 //! A whole broker in this process, used by its own tools.
 
+use std::net::SocketAddr;
+
 use clap::Parser;
 use serde_json::Value;
 use tokio::sync::oneshot;
+use trigon_eventlog::EmbeddedConfig;
+use trigon_runtime::shutdown::{DrainSettings, Shutdown};
+use trigon_runtime::tasks::TaskGroup;
 
 use super::*;
 use crate::arguments::{Arguments, Command};
@@ -47,7 +52,7 @@ impl Running {
         let admin = listen("127.0.0.1:0".parse().unwrap(), "--admin").await.unwrap();
         let addresses = (ingress.1, admin.1);
         let shutdown = Shutdown::new(DrainSettings { deadline: PATIENCE, ..DrainSettings::default() });
-        let standalone = Standalone::start(settings, ingress, admin, shutdown.watch()).await.unwrap();
+        let standalone = start(settings, ingress, admin, shutdown.watch()).await.unwrap();
         let (done, ended) = oneshot::channel();
         let mut tasks = TaskGroup::new();
         tasks.spawn(
@@ -347,7 +352,8 @@ async fn a_drain_ends_feeds_and_closes_the_log_and_a_restart_finds_everything() 
 #[tokio::test]
 async fn a_log_in_use_is_told_with_the_flag_that_helps() {
     let running = Running::start(&[("a.yaml", BROKER)]).await;
-    let failure = open(EmbeddedConfig::new(running.folder.path().join("data"))).await.err().unwrap();
+    let settings = StoreSettings::Embedded(EmbeddedConfig::new(running.folder.path().join("data")));
+    let failure = settings.open(&mut TaskGroup::new(), &Drain::never()).await.err().unwrap();
     let message = failure.message().unwrap();
     assert!(
         message.contains("is in use by process") && message.ends_with("--data sets another folder"),
