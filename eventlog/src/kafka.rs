@@ -8,13 +8,15 @@ pub mod security;
 
 mod config;
 #[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
+mod cursors;
+#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod fetch;
 mod records;
 #[cfg(test)]
 mod test_server;
 #[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod topics;
-#[expect(dead_code, unused_imports, reason = "its users are being written")]
+#[cfg_attr(not(test), expect(dead_code, reason = "its users are being written"))]
 mod wire;
 
 pub use self::config::KafkaConfig;
