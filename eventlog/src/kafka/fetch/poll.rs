@@ -1,27 +1,33 @@
 //! Polls one broker for all that have a seat at its tail, as long as anybody has.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use kafka_protocol::messages::FetchResponse;
 use tokio::time::{Instant, sleep_until};
 
 use super::answer::{self, Limits, Wanted};
-use super::{POLL_BYTES, POLL_PACE, POLL_PARTITION_BYTES, POLL_WAIT, Tails, lock};
+use super::{POLL_BYTES, POLL_PACE, POLL_PARTITION_BYTES, Tails, lock};
 use crate::kafka::wire::{Cluster, Line, NodeId, WireError};
 
 /// Ends when nobody has a seat any more, or with the first error: the scans look for themselves what it is.
 pub(super) async fn run(cluster: Cluster, tails: Tails, node: NodeId) {
     let mut end = End { tails, node: Some(node) };
-    while let Some(wanted) = end.next() {
+    while let Some((wanted, wait)) = end.next() {
         let began = Instant::now();
-        let Ok(response) = poll(&cluster, node, &wanted).await else { return };
+        let Ok(response) = poll(&cluster, node, &wanted, wait).await else { return };
         end.answered(&wanted, response);
         sleep_until(began + POLL_PACE).await;
     }
 }
 
-async fn poll(cluster: &Cluster, node: NodeId, wanted: &[Wanted]) -> Result<FetchResponse, WireError> {
-    let wait = POLL_WAIT.min(cluster.deadline() / 2);
+async fn poll(
+    cluster: &Cluster,
+    node: NodeId,
+    wanted: &[Wanted],
+    wait: Duration,
+) -> Result<FetchResponse, WireError> {
+    let wait = wait.min(cluster.deadline() / 2);
     let limits = Limits {
         wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
         bytes: POLL_BYTES,
@@ -37,16 +43,15 @@ struct End {
 }
 
 impl End {
-    fn next(&mut self) -> Option<Vec<Wanted>> {
+    fn next(&mut self) -> Option<(Vec<Wanted>, Duration)> {
         let tails = Arc::clone(&self.tails);
         let mut tails = lock(&tails);
-        let wanted = tails.get_mut(&self.node?)?.poll();
-        if wanted.is_empty() {
+        let poll = tails.get_mut(&self.node?)?.poll();
+        if poll.is_none() {
             // Under the same lock, or somebody could take a seat between.
             tails.remove(&self.node.take()?);
-            return None;
         }
-        Some(wanted)
+        poll
     }
 
     fn answered(&self, wanted: &[Wanted], response: FetchResponse) {

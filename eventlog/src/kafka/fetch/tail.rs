@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use kafka_protocol::error::ResponseError;
@@ -13,9 +14,12 @@ use tokio::sync::Notify;
 use trigon_core::name::{Offset, PartitionId};
 use uuid::Uuid;
 
-use super::SEAT_BYTES;
 use super::answer::{Answer, Wanted};
+use super::{POLL_WAIT, SEAT_BYTES};
 use crate::kafka::records;
+
+/// How long Kafka keeps a poll that has nothing to answer with when somebody has joined; it doubles with each poll.
+const FIRST_WAIT: Duration = Duration::from_millis(10);
 
 /// A partition of one topic among all of that name that there ever were.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -28,6 +32,8 @@ pub(super) struct Source {
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     feeds: BTreeMap<Source, Feed>,
+    /// How long Kafka may keep the next poll.
+    wait: Duration,
     /// Where the last poll began. Kafka fills an answer from the front, so that each partition is first in turn.
     first: Option<Source>,
 }
@@ -89,25 +95,30 @@ impl Tail {
         self.feeds.keys().any(|source| source.partition == partition)
     }
 
-    /// What the next poll asks for; nothing when there are no seats any more.
-    pub(super) fn poll(&mut self) -> Vec<Wanted> {
+    /// What the next poll asks for, and how long it may wait; nothing when there are no seats any more.
+    ///
+    /// Those who join during a poll have to look for themselves until it ends. Where some have joined more come
+    /// soon, as when a process begins: polls are short then.
+    pub(super) fn poll(&mut self) -> Option<(Vec<Wanted>, Duration)> {
         self.feeds.retain(|_, feed| {
             feed.seats.retain(|seat| seat.strong_count() > 0);
             !feed.seats.is_empty()
         });
+        let mut some_joined = false;
         for feed in self.feeds.values_mut() {
             feed.is_polled = true;
             for seat in feed.seats.iter().filter_map(Weak::upgrade) {
-                seat.polled();
+                some_joined |= seat.polled();
             }
         }
+        self.wait = if some_joined { FIRST_WAIT } else { (self.wait * 2).min(POLL_WAIT) };
         let mut wanted: Vec<_> =
             self.feeds.iter().map(|(source, feed)| Wanted { source: *source, from: feed.next }).collect();
         let first = wanted.partition_point(|wanted| Some(wanted.source) <= self.first);
         let first = if first == wanted.len() { 0 } else { first };
         wanted.rotate_left(first);
-        self.first = wanted.first().map(|wanted| wanted.source);
-        wanted
+        self.first = Some(wanted.first()?.source);
+        Some((wanted, self.wait))
     }
 
     /// Hands out what a poll has brought.
@@ -199,10 +210,13 @@ impl Seat {
         true
     }
 
-    fn polled(&self) {
-        if !std::mem::replace(&mut self.queue().is_polled, true) {
+    /// Says that a poll asks for its partition; whether that is new.
+    fn polled(&self) -> bool {
+        let is_new = !std::mem::replace(&mut self.queue().is_polled, true);
+        if is_new {
             self.changed.notify_one();
         }
+        is_new
     }
 
     fn close(&self) {
@@ -214,3 +228,6 @@ impl Seat {
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+mod tests;
