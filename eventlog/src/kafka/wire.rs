@@ -10,6 +10,10 @@ pub(super) use self::patience::{Patience, Setback};
 mod cluster;
 mod connection;
 mod error;
+#[cfg(test)]
+mod fake;
 mod patience;
+mod sasl;
 #[cfg(test)]
 mod tests;
+mod tls;

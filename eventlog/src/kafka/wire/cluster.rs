@@ -23,8 +23,12 @@ use crate::kafka::security::Security;
 /// How long what the cluster said of a topic is taken for true without an error that says otherwise.
 const METADATA_AGE: Duration = Duration::from_secs(5);
 
-/// The wait after a failed attempt to connect to a broker; meanwhile its error is the answer.
-const RECONNECT_WAIT: Duration = Duration::from_millis(250);
+/// The wait after the first failed attempt to connect to a broker; meanwhile its error is the answer. Each further
+/// wait is twice as long.
+const FIRST_RECONNECT_WAIT: Duration = Duration::from_millis(100);
+
+/// The longest wait between two attempts to connect to a broker.
+const LONGEST_RECONNECT_WAIT: Duration = Duration::from_secs(2);
 
 /// A broker's number in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -84,6 +88,8 @@ struct Inner {
     deadline: Duration,
     nodes: Mutex<HashMap<NodeId, String>>,
     slots: Mutex<Slots>,
+    /// By address: what is wrong there concerns all lines.
+    failures: Mutex<HashMap<String, Failure>>,
     topics: Mutex<HashMap<TopicName, (Instant, Arc<TopicView>)>>,
     /// Held while the cluster is asked for its topics, so that many who want to know ask once.
     asking: AsyncMutex<()>,
@@ -94,8 +100,34 @@ type Slots = HashMap<(String, Line), Arc<AsyncMutex<Slot>>>;
 
 #[derive(Debug, Default)]
 struct Slot {
-    connection: Option<Arc<Connection>>,
-    failed: Option<(Instant, WireError)>,
+    opened: Option<Opened>,
+}
+
+#[derive(Debug)]
+struct Opened {
+    connection: Arc<Connection>,
+    /// With what it was secured.
+    security: Arc<Security>,
+    since: Instant,
+}
+
+impl Opened {
+    /// Whether another should take its place, which the broker may still refuse.
+    fn is_outdated(&self, security: &Arc<Security>) -> bool {
+        // Half of a session's life is left for the requests that are on their way.
+        let is_old = |lifetime: Duration| self.since.elapsed() >= lifetime / 2;
+        self.security != *security || self.connection.lifetime().is_some_and(is_old)
+    }
+}
+
+/// The last attempt to connect to an address.
+#[derive(Clone, Debug)]
+struct Failure {
+    error: WireError,
+    /// What was tried with: another may succeed at once.
+    security: Arc<Security>,
+    until: Instant,
+    wait: Duration,
 }
 
 impl Cluster {
@@ -107,6 +139,7 @@ impl Cluster {
             deadline: config.request_deadline,
             nodes: Mutex::default(),
             slots: Mutex::default(),
+            failures: Mutex::default(),
             topics: Mutex::default(),
             asking: AsyncMutex::default(),
         }))
@@ -125,7 +158,12 @@ impl Cluster {
     ) -> Result<Arc<Connection>, WireError> {
         let known = lock(&self.0.nodes).get(&node).cloned();
         match known {
-            Some(address) => self.connection_to(&address, line).await,
+            Some(address) => self.connection_to(&address, line).await.map_err(|error| match error {
+                WireError::Unreachable { reason, .. } if !self.0.bootstrap.contains(&address) => {
+                    WireError::Advertised { node: node.0, address, reason }
+                }
+                error => error,
+            }),
             None => Err(WireError::Unreachable {
                 address: format!("broker {}", node.0),
                 reason: "the cluster has not told its address".to_owned(),
@@ -230,7 +268,8 @@ impl Cluster {
 
     /// Takes the addresses of brokers from an answer.
     pub(in crate::kafka) fn note_node(&self, node: NodeId, host: &str, port: i32) {
-        lock(&self.0.nodes).insert(node, format!("{host}:{port}"));
+        let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
+        lock(&self.0.nodes).insert(node, address);
     }
 
     fn note_nodes(&self, answer: &MetadataResponse) {
@@ -256,27 +295,53 @@ impl Cluster {
         addresses
     }
 
+    /// The connection of a line. One that is outdated is replaced; where that fails, it serves on.
     async fn connection_to(&self, address: &str, line: Line) -> Result<Arc<Connection>, WireError> {
         let slot = Arc::clone(lock(&self.0.slots).entry((address.to_owned(), line)).or_default());
         let mut slot = slot.lock().await;
-        if let Some(connection) = slot.connection.as_ref().filter(|connection| connection.is_open()) {
-            return Ok(Arc::clone(connection));
-        }
-        slot.connection = None;
-        if let Some((when, error)) = &slot.failed
-            && when.elapsed() < RECONNECT_WAIT
-        {
-            return Err(error.clone());
-        }
         let security = Arc::clone(&self.0.security.borrow());
-        match Connection::open(address, &security, self.0.deadline).await {
-            Ok(connection) => {
-                let connection = Arc::new(connection);
-                *slot = Slot { connection: Some(Arc::clone(&connection)), failed: None };
+        slot.opened.take_if(|opened| !opened.connection.is_open());
+        let former = slot.opened.as_ref().map(|opened| Arc::clone(&opened.connection));
+        if let (Some(opened), Some(former)) = (&slot.opened, &former)
+            && !opened.is_outdated(&security)
+        {
+            return Ok(Arc::clone(former));
+        }
+        match (self.open(address, &security).await, former) {
+            (Ok(connection), _) => {
+                // The requests of the former are answered: it ends with the last that waits on it.
+                let since = Instant::now();
+                slot.opened = Some(Opened { connection: Arc::clone(&connection), security, since });
                 Ok(connection)
             }
+            (Err(error), Some(former)) => {
+                tracing::debug!(address, %error, "a connection to Kafka could not be renewed and is used on");
+                Ok(former)
+            }
+            (Err(error), None) => Err(error),
+        }
+    }
+
+    /// Opens a connection, unless an attempt has failed just now.
+    async fn open(&self, address: &str, security: &Arc<Security>) -> Result<Arc<Connection>, WireError> {
+        let failure = lock(&self.0.failures).get(address).cloned();
+        let failure = failure.filter(|failure| failure.security == *security);
+        if let Some(failure) = failure.as_ref().filter(|failure| Instant::now() < failure.until) {
+            return Err(failure.error.clone());
+        }
+        let opened = Connection::open(address, security, self.0.deadline).await;
+        let mut failures = lock(&self.0.failures);
+        match opened {
+            Ok(connection) => {
+                failures.remove(address);
+                Ok(Arc::new(connection))
+            }
             Err(error) => {
-                slot.failed = Some((Instant::now(), error.clone()));
+                let wait = failure.map_or(FIRST_RECONNECT_WAIT, |failure| failure.wait * 2);
+                let wait = wait.min(LONGEST_RECONNECT_WAIT);
+                let (security, until) = (Arc::clone(security), Instant::now() + wait);
+                let failure = Failure { error: error.clone(), security, until, wait };
+                failures.insert(address.to_owned(), failure);
                 Err(error)
             }
         }

@@ -16,12 +16,14 @@ use kafka_protocol::protocol::{
     Decodable, Encodable, HeaderVersion, Message, Request, StrBytes, VersionRange,
 };
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadHalf, WriteHalf};
-use tokio::net::TcpStream;
+use tokio::net::{TcpStream, lookup_host};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::error::WireError;
+use super::sasl::authenticate;
+use super::tls::secured;
 use crate::kafka::security::Security;
 
 /// Requests on one connection that wait for their answers; more wait to be sent.
@@ -45,6 +47,8 @@ pub(in crate::kafka) struct Connection {
     outgoing: mpsc::Sender<Outgoing>,
     correlation: AtomicI32,
     versions: HashMap<i16, VersionRange>,
+    /// For how long the broker answers us, from when it was opened; `None` is for ever.
+    lifetime: Option<Duration>,
     /// Why it ended.
     ended: Arc<OnceLock<String>>,
     tasks: Mutex<JoinSet<()>>,
@@ -56,21 +60,32 @@ struct Outgoing {
 }
 
 impl Connection {
-    /// Connects, and asks the broker what it speaks.
+    /// Connects, asks the broker what it speaks, and says who we are.
     pub(super) async fn open(
         address: &str,
         security: &Security,
         deadline: Duration,
     ) -> Result<Self, WireError> {
         let opening = async {
-            let tcp = TcpStream::connect(address).await.map_err(|error| unreachable(address, &error))?;
+            let tcp = connect(address, deadline).await?;
             tcp.set_nodelay(true).map_err(|error| unreachable(address, &error))?;
-            let channel: Box<dyn Channel> = Box::new(tcp);
+            let channel: Box<dyn Channel> = match &security.tls {
+                Some(tls) => Box::new(secured(tcp, address, tls).await?),
+                None => Box::new(tcp),
+            };
             let mut connection = Self::over(address, channel);
-            connection.agree(deadline).await?;
+            connection.agree(deadline).await.map_err(|error| match error {
+                // A server that wants a certificate of ours says so only after its side of the handshake.
+                WireError::Broken { address, reason } if security.tls.is_some() => {
+                    WireError::Tls { address, reason }
+                }
+                error => error,
+            })?;
+            if let Some(sasl) = &security.sasl {
+                connection.lifetime = authenticate(&connection, sasl, deadline).await?;
+            }
             Ok(connection)
         };
-        let _ = security;
         match timeout(deadline, opening).await {
             Ok(opened) => opened,
             Err(_) => Err(WireError::Unreachable {
@@ -94,6 +109,7 @@ impl Connection {
             outgoing,
             correlation: AtomicI32::new(0),
             versions: HashMap::new(),
+            lifetime: None,
             ended,
             tasks: Mutex::new(tasks),
         }
@@ -136,6 +152,11 @@ impl Connection {
         self.ended.get().is_none()
     }
 
+    /// For how long the broker answers us, from when it was opened; `None` is for ever.
+    pub(super) fn lifetime(&self) -> Option<Duration> {
+        self.lifetime
+    }
+
     /// Whom it goes to, as `HOST:PORT`.
     pub(in crate::kafka) fn address(&self) -> &str {
         &self.address
@@ -159,7 +180,10 @@ impl Connection {
             let address = self.address.to_string();
             return Err(WireError::Deadline { address, request: name::<R>(), deadline });
         };
-        decode::<R>(frame?, version, correlation).map_err(|reason| self.malformed::<R>(reason))
+        decode::<R>(frame?, version, correlation).map_err(|reason| {
+            self.give_up(format!("{} was answered with something else", name::<R>()));
+            self.malformed::<R>(reason)
+        })
     }
 
     fn give_up(&self, reason: String) {
@@ -188,6 +212,22 @@ impl FirstReason for OnceLock<String> {
             ended.err().map_or_else(|| "it was closed".to_owned(), |error| error.to_string())
         });
     }
+}
+
+/// Connects to the first of a name's addresses that answers; none of them may use up the time of the others.
+async fn connect(address: &str, deadline: Duration) -> Result<TcpStream, WireError> {
+    let found = lookup_host(address).await.map_err(|error| unreachable(address, &error))?;
+    let found: Vec<_> = found.collect();
+    let share = deadline / u32::try_from(found.len() + 1).unwrap_or(u32::MAX);
+    let mut last = io::Error::other("the name has no address");
+    for one in found {
+        match timeout(share, TcpStream::connect(one)).await {
+            Ok(Ok(tcp)) => return Ok(tcp),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = io::Error::other(format!("{one} did not answer within {share:?}")),
+        }
+    }
+    Err(unreachable(address, &last))
 }
 
 fn unreachable(address: &str, error: &io::Error) -> WireError {

@@ -15,6 +15,39 @@ pub(in crate::kafka) enum WireError {
         /// What the system said.
         reason: String,
     },
+    /// A broker cannot be reached where the cluster says that it is.
+    #[error(
+        "broker {node} is advertised at {address}, where it could not be reached: {reason} (its \
+         advertised.listeners has to name an address that is reachable from here)"
+    )]
+    Advertised {
+        /// Its number.
+        node: i32,
+        /// Where the cluster says that it is.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The connection could not be encrypted, or its other end is not who it should be.
+    #[error("could not secure the connection to {address}: {reason}")]
+    Tls {
+        /// Whom it goes to.
+        address: String,
+        /// What the handshake failed of.
+        reason: String,
+    },
+    /// The broker does not take us for whom we say to be.
+    #[error("{address} refused to authenticate {user} by {mechanism}: {reason}")]
+    Refused {
+        /// Whom we asked.
+        address: String,
+        /// How, as IANA calls it.
+        mechanism: &'static str,
+        /// Whom we said to be.
+        user: String,
+        /// What the broker said.
+        reason: String,
+    },
     /// The connection ended before the answer.
     #[error("lost the connection to {address}: {reason}")]
     Broken {

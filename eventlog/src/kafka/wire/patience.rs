@@ -34,10 +34,14 @@ impl Setback {
 impl From<WireError> for Setback {
     fn from(error: WireError) -> Self {
         match error {
-            WireError::Unreachable { .. } | WireError::Broken { .. } | WireError::Deadline { .. } => {
-                Self::Passing(error.into())
-            }
-            WireError::Unsupported { .. } | WireError::Malformed { .. } => Self::Lasting(error.into()),
+            WireError::Unreachable { .. }
+            | WireError::Advertised { .. }
+            | WireError::Broken { .. }
+            | WireError::Deadline { .. } => Self::Passing(error.into()),
+            WireError::Tls { .. }
+            | WireError::Refused { .. }
+            | WireError::Unsupported { .. }
+            | WireError::Malformed { .. } => Self::Lasting(error.into()),
         }
     }
 }

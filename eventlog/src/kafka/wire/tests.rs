@@ -1,14 +1,25 @@
-//! Against a real Kafka.
+//! Against a real Kafka, and against brokers that do what a real one seldom does.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
+use kafka_protocol::messages::{
+    BrokerId, MetadataRequest, MetadataResponse, SaslAuthenticateRequest, SaslAuthenticateResponse,
+    SaslHandshakeRequest, SaslHandshakeResponse,
+};
+use kafka_protocol::protocol::{Request, StrBytes};
 
 use tokio::sync::watch;
+use tokio::time::{Instant, sleep};
 use trigon_core::name::TopicName;
 
+use super::fake::{Asked, Fake, Reply};
 use super::*;
 use crate::LogError;
 use crate::kafka::KafkaConfig;
-use crate::kafka::security::Security;
+use crate::kafka::security::{Login, Sasl, Secret, Security};
 
 fn cluster() -> Cluster {
     let address = crate::kafka::test_server::address();
@@ -28,4 +39,191 @@ async fn a_cluster_that_is_not_there_is_named() {
     let nobody = Cluster::new(&KafkaConfig::new(vec!["127.0.0.1:1".to_owned()], security));
     let error = nobody.topic(&TopicName::external("any")).await.unwrap_err();
     assert!(error.to_string().starts_with("could not connect to 127.0.0.1:1: "), "{error}");
+}
+
+/// The requests that the brokers here speak.
+const APIS: &[(i16, i16)] =
+    &[(MetadataRequest::KEY, 9), (SaslHandshakeRequest::KEY, 1), (SaslAuthenticateRequest::KEY, 2)];
+
+fn reaching(
+    broker: &Fake,
+    security: Security,
+    request_deadline: Duration,
+) -> (Cluster, watch::Sender<Arc<Security>>) {
+    let sender = watch::Sender::new(Arc::new(security));
+    let config = KafkaConfig::new(vec![broker.address()], sender.subscribe());
+    (Cluster::new(&KafkaConfig { request_deadline, ..config }), sender)
+}
+
+fn alice(password: &str) -> Security {
+    let login = Login { user: "alice".to_owned(), password: Secret::new(password) };
+    Security { tls: None, sasl: Some(Sasl::Plain(login)) }
+}
+
+/// Takes whoever comes for so many milliseconds, and knows nothing of topics.
+fn taking(asked: Asked, lifetime: i64) -> Reply {
+    match asked.key {
+        MetadataRequest::KEY => asked.answer::<MetadataRequest>(&MetadataResponse::default()),
+        SaslHandshakeRequest::KEY => asked.answer::<SaslHandshakeRequest>(&SaslHandshakeResponse::default()),
+        SaslAuthenticateRequest::KEY => asked.answer::<SaslAuthenticateRequest>(
+            &SaslAuthenticateResponse::default().with_session_lifetime_ms(lifetime),
+        ),
+        _ => Reply::Close,
+    }
+}
+
+async fn ask(cluster: &Cluster) -> Result<MetadataResponse, WireError> {
+    cluster.ask_any(&MetadataRequest::default()).await
+}
+
+const LONG: Duration = Duration::from_secs(10);
+
+#[tokio::test]
+async fn a_request_that_is_not_answered_ends_its_connection_and_the_next_opens_another() {
+    let broker = Fake::start(APIS, None, |asked| match asked.connection {
+        1 => Reply::Silence,
+        _ => taking(asked, 0),
+    })
+    .await;
+    let (cluster, _sender) = reaching(&broker, Security::default(), Duration::from_millis(200));
+    let error = ask(&cluster).await.unwrap_err();
+    assert_eq!(error.to_string(), format!("{} did not answer Metadata within 200ms", broker.address()));
+    assert!(ask(&cluster).await.is_ok());
+    assert_eq!(broker.accepted(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_is_none_ends_its_connection_and_the_next_opens_another() {
+    let broker = Fake::start(APIS, None, |asked| match asked.connection {
+        1 => Reply::Answer(b"HTTP/1.1 400 Bad Request\r\n\r\n".to_vec()),
+        2 => Reply::Answer(vec![0, 0, 0, 2, 7, 7]),
+        3 => asked.answer_as::<MetadataRequest>(&MetadataResponse::default(), -5),
+        4 => Reply::Close,
+        _ => taking(asked, 0),
+    })
+    .await;
+    let (cluster, _sender) = reaching(&broker, Security::default(), LONG);
+    let mut errors = Vec::new();
+    for _ in 1..=4 {
+        errors.push(ask(&cluster).await.unwrap_err());
+    }
+    assert!(ask(&cluster).await.is_ok());
+    assert_eq!(broker.accepted(), 5);
+    assert!(
+        matches!(&errors[0], WireError::Broken { reason, .. } if reason.contains("an answer of")),
+        "{errors:?}"
+    );
+    assert!(matches!(errors[1], WireError::Malformed { .. }), "{errors:?}");
+    assert!(matches!(errors[2], WireError::Malformed { .. }), "{errors:?}");
+    assert!(matches!(errors[3], WireError::Broken { .. }), "{errors:?}");
+}
+
+#[tokio::test]
+async fn a_broker_that_cannot_be_reached_is_tried_ever_more_rarely() {
+    let broker = Fake::start(&[], None, |_| Reply::Close).await;
+    // It speaks no SASL.
+    let (cluster, _sender) = reaching(&broker, alice("x"), LONG);
+    let until = Instant::now() + Duration::from_millis(650);
+    while Instant::now() < until {
+        let error = ask(&cluster).await.unwrap_err();
+        assert!(matches!(error, WireError::Unsupported { .. }), "{error:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+    // At 0, 100 and 300 ms.
+    assert!((2..=3).contains(&broker.accepted()), "{}", broker.accepted());
+}
+
+#[tokio::test]
+async fn an_advertised_address_that_cannot_be_reached_is_told_as_such() {
+    let broker = Fake::start(APIS, None, |asked| {
+        let node = MetadataResponseBroker::default()
+            .with_node_id(BrokerId(2))
+            .with_host(StrBytes::from_static_str("::1"))
+            .with_port(1);
+        asked.answer::<MetadataRequest>(&MetadataResponse::default().with_brokers(vec![node]))
+    })
+    .await;
+    let (cluster, _sender) = reaching(&broker, Security::default(), LONG);
+    assert_eq!(
+        cluster.topic(&TopicName::external("any")).await,
+        Err(LogError::UnknownTopic(TopicName::external("any")))
+    );
+    let error = cluster.connection(NodeId(2), Line::Tail).await.unwrap_err();
+    let expected = "broker 2 is advertised at [::1]:1, where it could not be reached: ";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+#[tokio::test]
+async fn a_connection_is_replaced_when_half_of_its_session_is_over() {
+    let broker = Fake::start(APIS, None, |asked| taking(asked, 1_000)).await;
+    let (cluster, _sender) = reaching(&broker, alice("x"), LONG);
+    let started = Instant::now();
+    while broker.accepted() < 2 {
+        assert!(ask(&cluster).await.is_ok());
+        assert!(started.elapsed() < LONG, "it is not replaced");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(started.elapsed() >= Duration::from_millis(500), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_session_without_end_keeps_its_connection() {
+    let broker = Fake::start(APIS, None, |asked| taking(asked, 0)).await;
+    let (cluster, _sender) = reaching(&broker, alice("x"), LONG);
+    for _ in 0..5 {
+        assert!(ask(&cluster).await.is_ok());
+    }
+    assert_eq!(broker.accepted(), 1);
+}
+
+#[tokio::test]
+async fn new_secrets_take_effect_on_a_new_connection_and_the_old_one_serves_until_they_do() {
+    let refuses = Arc::new(AtomicBool::new(true));
+    let refusing = Arc::clone(&refuses);
+    let broker = Fake::start(APIS, None, move |asked| match asked.key {
+        SaslAuthenticateRequest::KEY if asked.connection > 1 && refusing.load(Ordering::SeqCst) => {
+            let refused = SaslAuthenticateResponse::default()
+                .with_error_code(58)
+                .with_error_message(Some(StrBytes::from_static_str("no such user")));
+            asked.answer::<SaslAuthenticateRequest>(&refused)
+        }
+        _ => taking(asked, 0),
+    })
+    .await;
+    let (cluster, sender) = reaching(&broker, alice("old"), LONG);
+    assert!(ask(&cluster).await.is_ok());
+    cluster.note_node(NodeId(1), "127.0.0.1", i32::from(broker.port));
+    let former = cluster.connection(NodeId(1), Line::Admin).await.expect("it is open");
+    sender.send_replace(Arc::new(alice("new")));
+    assert!(ask(&cluster).await.is_ok());
+    assert_eq!(broker.accepted(), 2);
+    refuses.store(false, Ordering::SeqCst);
+    let started = Instant::now();
+    while broker.accepted() < 3 {
+        assert!(ask(&cluster).await.is_ok());
+        assert!(started.elapsed() < LONG, "it is not replaced");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(former.is_open(), "whoever still waits on the old connection is answered");
+}
+
+#[tokio::test]
+async fn a_refusal_names_address_mechanism_and_user_and_no_secret() {
+    let broker = Fake::start(APIS, None, |asked| match asked.key {
+        SaslHandshakeRequest::KEY => {
+            let offered =
+                vec![StrBytes::from_static_str("GSSAPI"), StrBytes::from_static_str("SCRAM-SHA-512")];
+            let refused = SaslHandshakeResponse::default().with_error_code(33).with_mechanisms(offered);
+            asked.answer::<SaslHandshakeRequest>(&refused)
+        }
+        _ => taking(asked, 0),
+    })
+    .await;
+    let (cluster, _sender) = reaching(&broker, alice("hunter2"), LONG);
+    let error = ask(&cluster).await.unwrap_err();
+    let address = broker.address();
+    let expected =
+        format!("{address} refused to authenticate alice by PLAIN: it offers GSSAPI, SCRAM-SHA-512");
+    assert_eq!(error.to_string(), expected);
+    assert!(!format!("{error:?}{cluster:?}").contains("hunter2"));
 }
