@@ -1,6 +1,6 @@
 //! The brokers of a cluster, who leads which partition, and the connections to them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -91,6 +91,8 @@ struct Inner {
     /// By address: what is wrong there concerns all lines.
     failures: Mutex<HashMap<String, Failure>>,
     topics: Mutex<HashMap<TopicName, (Instant, Arc<TopicView>)>>,
+    /// The topics that somebody waits to ask for.
+    wanted: Mutex<BTreeSet<TopicName>>,
     /// Held while the cluster is asked for its topics, so that many who want to know ask once.
     asking: AsyncMutex<()>,
 }
@@ -141,6 +143,7 @@ impl Cluster {
             slots: Mutex::default(),
             failures: Mutex::default(),
             topics: Mutex::default(),
+            wanted: Mutex::default(),
             asking: AsyncMutex::default(),
         }))
     }
@@ -220,22 +223,30 @@ impl Cluster {
         if let Some(view) = self.fresh(topic) {
             return Ok(view);
         }
+        lock(&self.0.wanted).insert(topic.clone());
         let _asking = self.0.asking.lock().await;
-        // Somebody may have asked meanwhile.
+        // Whoever asked meanwhile, asked for this one too.
         if let Some(view) = self.fresh(topic) {
             return Ok(view);
         }
-        match self.look_up(topic).await {
-            Ok(found) => {
-                let view = Arc::new(view(&found));
-                lock(&self.0.topics).insert(topic.clone(), (Instant::now(), Arc::clone(&view)));
-                Ok(view)
+        let mut wanted = std::mem::take(&mut *lock(&self.0.wanted));
+        wanted.insert(topic.clone());
+        let wanted: Vec<_> = wanted.into_iter().collect();
+        let mut found = self.look_up_all(&wanted).await?;
+        let mut asked = Err(Setback::Lasting(LogError::UnknownTopic(topic.clone())));
+        for name in &wanted {
+            let seen = outcome(name, found.remove(name.as_str())).map(|found| Arc::new(view(&found)));
+            match &seen {
+                Ok(view) => {
+                    lock(&self.0.topics).insert(name.clone(), (Instant::now(), Arc::clone(view)));
+                }
+                Err(_) => self.forget(name),
             }
-            Err(error) => {
-                self.forget(topic);
-                Err(error)
+            if name == topic {
+                asked = seen;
             }
         }
+        asked
     }
 
     /// Asks the cluster what it says of a topic now.
@@ -243,22 +254,26 @@ impl Cluster {
         &self,
         topic: &TopicName,
     ) -> Result<MetadataResponseTopic, Setback> {
-        let name = WireName(StrBytes::from_string(topic.as_str().to_owned()));
+        let mut found = self.look_up_all(std::slice::from_ref(topic)).await?;
+        outcome(topic, found.remove(topic.as_str()))
+    }
+
+    /// What the cluster says of topics, by their names.
+    async fn look_up_all(
+        &self,
+        topics: &[TopicName],
+    ) -> Result<HashMap<String, MetadataResponseTopic>, Setback> {
+        let topic = |topic: &TopicName| {
+            let name = WireName(StrBytes::from_string(topic.as_str().to_owned()));
+            MetadataRequestTopic::default().with_name(Some(name))
+        };
         let request = MetadataRequest::default()
-            .with_topics(Some(vec![MetadataRequestTopic::default().with_name(Some(name))]))
+            .with_topics(Some(topics.iter().map(topic).collect()))
             .with_allow_auto_topic_creation(false);
-        let mut answer = self.ask_any(&request).await?;
+        let answer = self.ask_any(&request).await?;
         self.note_nodes(&answer);
-        let unknown = || Setback::Lasting(LogError::UnknownTopic(topic.clone()));
-        let found = answer.topics.pop().ok_or_else(unknown)?;
-        match ResponseError::try_from_code(found.error_code) {
-            None | Some(ResponseError::LeaderNotAvailable) => Ok(found),
-            Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId) => Err(unknown()),
-            Some(ResponseError::TopicAuthorizationFailed) => Err(Setback::Lasting(LogError::Failed(
-                format!("Describe on topic {topic} is not allowed for us"),
-            ))),
-            Some(error) => Err(Setback::answered(error, format!("could not look up topic {topic}"))),
-        }
+        let named = |found: MetadataResponseTopic| Some((found.name.as_ref()?.as_str().to_owned(), found));
+        Ok(answer.topics.into_iter().filter_map(named).collect())
     }
 
     /// Forgets what the cluster said of a topic: an error has shown that it is not so any more.
@@ -345,6 +360,23 @@ impl Cluster {
                 Err(error)
             }
         }
+    }
+}
+
+fn outcome(
+    topic: &TopicName,
+    found: Option<MetadataResponseTopic>,
+) -> Result<MetadataResponseTopic, Setback> {
+    let unknown = || Setback::Lasting(LogError::UnknownTopic(topic.clone()));
+    let found = found.ok_or_else(unknown)?;
+    match ResponseError::try_from_code(found.error_code) {
+        None | Some(ResponseError::LeaderNotAvailable) => Ok(found),
+        Some(ResponseError::UnknownTopicOrPartition | ResponseError::UnknownTopicId) => Err(unknown()),
+        Some(ResponseError::TopicAuthorizationFailed) => {
+            let reason = format!("Describe on topic {topic} is not allowed for us");
+            Err(Setback::Lasting(LogError::Failed(reason)))
+        }
+        Some(error) => Err(Setback::answered(error, format!("could not look up topic {topic}"))),
     }
 }
 

@@ -32,6 +32,9 @@ const PIPELINED: usize = 1024;
 /// The largest answer that is taken, in bytes.
 const MAX_ANSWER: usize = 128 << 20;
 
+/// What stands where an answer's length should when the other side speaks TLS: an alert of whatever version.
+const TLS_ALERT: usize = 0x1503;
+
 /// What Kafka shows as our name.
 const CLIENT_ID: &str = "trigon";
 
@@ -285,12 +288,26 @@ async fn write(
     Ok(())
 }
 
+/// The broker says nothing when it ends a connection, also not when it wanted to know who we are.
+fn closed(error: io::Error) -> io::Error {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof => io::Error::other(
+            "it closed the connection, as it does when it goes and when it wants SASL or TLS first",
+        ),
+        _ => error,
+    }
+}
+
 async fn read(
     mut socket: ReadHalf<Box<dyn Channel>>,
     mut awaited: mpsc::Receiver<oneshot::Sender<Bytes>>,
 ) -> io::Result<()> {
     loop {
-        let length = usize::try_from(socket.read_u32().await?).unwrap_or(usize::MAX);
+        let length = socket.read_u32().await.map_err(closed)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX);
+        if length >> 16 == TLS_ALERT {
+            return Err(io::Error::other("what listens there speaks TLS"));
+        }
         if length > MAX_ANSWER {
             return Err(io::Error::other(format!("an answer of {length} bytes, more than {MAX_ANSWER}")));
         }
@@ -306,3 +323,6 @@ async fn read(
         answer.send(frame.freeze()).unwrap_or_default();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -115,7 +115,9 @@ async fn serve(
 ) -> Option<()> {
     loop {
         let length = channel.read_u32().await.ok()?;
-        let mut frame = vec![0; usize::try_from(length).ok()?];
+        // What is longer is no request, but TLS.
+        let length = usize::try_from(length).ok().filter(|length| *length < 1 << 20)?;
+        let mut frame = vec![0; length];
         channel.read_exact(&mut frame).await.ok()?;
         let number = |at: usize| i16::from_be_bytes([frame[at], frame[at + 1]]);
         let correlation = i32::from_be_bytes([frame[4], frame[5], frame[6], frame[7]]);

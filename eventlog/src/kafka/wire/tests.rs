@@ -1,10 +1,10 @@
 //! Against a real Kafka, and against brokers that do what a real one seldom does.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use kafka_protocol::messages::metadata_response::MetadataResponseBroker;
+use kafka_protocol::messages::metadata_response::{MetadataResponseBroker, MetadataResponseTopic};
 use kafka_protocol::messages::{
     BrokerId, MetadataRequest, MetadataResponse, SaslAuthenticateRequest, SaslAuthenticateResponse,
     SaslHandshakeRequest, SaslHandshakeResponse,
@@ -151,6 +151,29 @@ async fn an_advertised_address_that_cannot_be_reached_is_told_as_such() {
     let error = cluster.connection(NodeId(2), Line::Tail).await.unwrap_err();
     let expected = "broker 2 is advertised at [::1]:1, where it could not be reached: ";
     assert!(error.to_string().starts_with(expected), "{error}");
+}
+
+/// Also where some of them do not exist.
+#[tokio::test]
+async fn many_topics_that_are_wanted_at_once_are_asked_for_in_few_requests() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&asked);
+    let broker = Fake::start(APIS, None, move |asked| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        let topic = |n| {
+            let name = StrBytes::from_string(format!("t{n}"));
+            MetadataResponseTopic::default().with_name(Some(kafka_protocol::messages::TopicName(name)))
+        };
+        let topics = (0..100).map(topic).collect();
+        asked.answer::<MetadataRequest>(&MetadataResponse::default().with_topics(topics))
+    })
+    .await;
+    let (cluster, _sender) = reaching(&broker, Security::default(), LONG);
+    let names: Vec<_> = (0..101).map(|n| TopicName::external(format!("t{n}"))).collect();
+    let found = futures::future::join_all(names.iter().map(|name| cluster.topic(name))).await;
+    assert!(found[..100].iter().all(Result::is_ok), "{found:?}");
+    assert_eq!(found[100], Err(LogError::UnknownTopic(names[100].clone())));
+    assert!(asked.load(Ordering::SeqCst) <= 3, "{asked:?}");
 }
 
 #[tokio::test]

@@ -45,6 +45,9 @@ fn reason(error: &io::Error) -> String {
         Some(rustls::Error::InvalidMessage(rustls::InvalidMessage::InvalidContentType)) => {
             "what listens there does not speak TLS".to_owned()
         }
+        None if error.kind() == io::ErrorKind::UnexpectedEof => {
+            "it closed the connection, as what does not speak TLS does".to_owned()
+        }
         _ => error.to_string(),
     }
 }
