@@ -299,7 +299,8 @@ impl Cluster {
         (asked.elapsed() < METADATA_AGE).then(|| Arc::clone(view))
     }
 
-    /// All that are known, those that the user named first.
+    /// All that are known, those that the user named first, and last those that could not be reached: an address that
+    /// swallows what is sent there costs a deadline.
     fn addresses(&self) -> Vec<String> {
         let mut addresses = self.0.bootstrap.clone();
         for address in lock(&self.0.nodes).values() {
@@ -307,6 +308,8 @@ impl Cluster {
                 addresses.push(address.clone());
             }
         }
+        let failures = lock(&self.0.failures);
+        addresses.sort_by_key(|address| failures.contains_key(address));
         addresses
     }
 

@@ -153,6 +153,27 @@ async fn an_advertised_address_that_cannot_be_reached_is_told_as_such() {
     assert!(error.to_string().starts_with(expected), "{error}");
 }
 
+#[tokio::test]
+async fn an_address_that_swallows_everything_is_asked_last_from_then_on() {
+    let hole = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+    let broker = Fake::start(APIS, None, |asked| taking(asked, 0)).await;
+    let security = watch::Sender::new(Arc::new(Security::default())).subscribe();
+    let hole_address = hole.local_addr().expect("it is bound").to_string();
+    let request_deadline = Duration::from_millis(500);
+    let config = KafkaConfig::new(vec![hole_address, broker.address()], security);
+    let cluster = Cluster::new(&KafkaConfig { request_deadline, ..config });
+    let started = Instant::now();
+    assert!(ask(&cluster).await.is_ok());
+    assert!(started.elapsed() >= request_deadline);
+    // Past every wait after a failure.
+    for _ in 0..30 {
+        let started = Instant::now();
+        assert!(ask(&cluster).await.is_ok());
+        assert!(started.elapsed() < request_deadline, "{:?}", started.elapsed());
+        sleep(Duration::from_millis(10)).await;
+    }
+}
+
 /// Also where some of them do not exist.
 #[tokio::test]
 async fn many_topics_that_are_wanted_at_once_are_asked_for_in_few_requests() {
