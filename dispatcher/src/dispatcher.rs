@@ -59,6 +59,9 @@ impl Default for Config {
 /// How often the ends of partitions are looked up, for the lag.
 pub const EXTENT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often the log is asked whether somebody has set the place of a Trigger.
+pub const MOVED_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The handle of a dispatcher. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {
@@ -180,6 +183,7 @@ impl Dispatcher {
             verified: HashSet::new(),
             placed: HashSet::new(),
             unplaced: BTreeMap::new(),
+            patience: None,
             stood: BTreeMap::new(),
             stranded: BTreeSet::new(),
             retry: None,

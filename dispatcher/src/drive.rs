@@ -16,18 +16,25 @@ use trigon_core::name::{GroupName, Offset, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, Trigger};
 use trigon_eventlog::{Batch, Commit, CommitError, LogError, Scan, SharedLog};
 
-use self::load::{LoadEnd, STARTED_INTERVAL, Wanted, load};
+use self::load::{Kind, LoadEnd, STARTED_INTERVAL, Wanted, load};
+use self::parking::{ParkEnd, Parking};
 pub(crate) use self::seat::Seat;
 use self::trouble::Trouble;
+pub use self::watchdog::STALL_AFTER;
+use self::watchdog::{Awaited, CHECK_INTERVAL, Watchdog};
 use crate::attempt::{Attempt, LaneId};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::outbound::{Errand, Outbound, Report, now};
 use crate::partition::{Action, CommitResult, Input, ScanId};
+use crate::status::GapCause;
 use crate::wait::{end_of, until};
 
 mod load;
+mod parking;
 mod seat;
 mod trouble;
+mod watchdog;
 
 /// Bytes that one read asks for.
 pub const READ_BYTES: usize = 512 << 10;
@@ -83,8 +90,11 @@ pub(crate) struct Driver {
     pub(crate) log: SharedLog,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
     pub(crate) routes: watch::Receiver<Routes>,
     pub(crate) wish: watch::Receiver<Wish>,
+    /// Groups whose places somebody has set.
+    pub(crate) moves: mpsc::Receiver<Vec<GroupName>>,
     /// The routing table that the machine has and whose actions have not all been taken.
     pub(crate) taken: Option<u64>,
     /// Groups that stood in a topic of this name that is gone.
@@ -105,8 +115,14 @@ struct Work {
     loads: VecDeque<Wanted>,
     loading: Option<BoxFuture<'static, LoadEnd>>,
     load_trouble: Trouble,
+    parking: Parking,
+    under_park: Option<BoxFuture<'static, ParkEnd>>,
     /// The last loads are to be tried again when somebody has started the Triggers.
     is_waiting: bool,
+    watchdog: Watchdog,
+    check_at: Instant,
+    /// Counts commits, loads and appends that have ended: progress.
+    turn: u64,
     starts: Vec<Attempt>,
     /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
     lanes: HashSet<LaneId>,
@@ -115,6 +131,8 @@ struct Work {
 type CommitEnds = Vec<(LaneId, Result<(), CommitError>)>;
 
 struct OpenScan {
+    /// Where it is being read, if it is.
+    from: Option<Offset>,
     reader: Option<(Box<dyn Scan>, Offset)>,
     abort: AbortHandle,
     trouble: Trouble,
@@ -133,6 +151,8 @@ enum Woken {
     Read(ReadEnd),
     Committed(CommitEnds),
     Loaded(LoadEnd),
+    Parked(ParkEnd),
+    Moved(Vec<GroupName>),
     Routes,
     Wish,
     Time,
@@ -169,7 +189,7 @@ impl Driver {
                 End::Drain(by) => Some(by),
                 End::Abandon => return Ended::Abandoned,
             };
-            let wake = due.into_iter().chain(give_up).min();
+            let wake = due.into_iter().chain(give_up).chain([work.check_at]).min();
             let woken = tokio::select! {
                 biased;
                 changed = self.wish.changed() => match changed {
@@ -179,6 +199,8 @@ impl Driver {
                 Ok(()) = self.routes.changed() => Woken::Routes,
                 done = end_of(&mut work.committing) => Woken::Committed(done),
                 done = end_of(&mut work.loading) => Woken::Loaded(done),
+                done = end_of(&mut work.under_park) => Woken::Parked(done),
+                Some(groups) = self.moves.recv() => Woken::Moved(groups),
                 () = until(wake.map(TokioInstant::from_std)) => Woken::Time,
                 _ = reports.recv_many(&mut ended, REPORTS) => Woken::Reports,
                 Some(read) = work.reads.next(), if !work.reads.is_empty() => match read {
@@ -202,11 +224,31 @@ impl Driver {
                 }
                 Woken::Committed(done) => {
                     work.committing = None;
+                    work.turn += 1;
                     self.committed(work, done)
                 }
                 Woken::Loaded(done) => {
                     work.loading = None;
+                    // Those that wait to be started are looked up again and again.
+                    work.turn += u64::from(done.waiting.is_empty() && done.error.is_none());
                     self.loaded(work, done)
+                }
+                Woken::Parked(done) => {
+                    work.under_park = None;
+                    for offset in work.parking.ended(done, &self.seat.at) {
+                        work.turn += 1;
+                        self.seat.machine().handle(now(), Input::Parked { offset });
+                    }
+                    false
+                }
+                Woken::Moved(groups) => {
+                    let mut machine = self.seat.machine();
+                    for group in groups {
+                        if let Some(lane) = machine.lane_of(&group) {
+                            machine.handle(now(), Input::Moved { lane });
+                        }
+                    }
+                    false
                 }
                 Woken::Read(end) => self.read(work, end),
                 Woken::Time => {
@@ -215,6 +257,10 @@ impl Driver {
                         return Ended::Abandoned;
                     }
                     self.seat.machine().handle_timeout(now);
+                    if work.check_at <= now {
+                        work.check_at = now + CHECK_INTERVAL;
+                        self.look_for_stalls(work, now);
+                    }
                     false
                 }
             };
@@ -268,7 +314,10 @@ impl Driver {
                         Action::Withdraw { lane } => withdrawn.push(lane),
                         Action::Load { lane, trigger } => {
                             self.seat.loading.fetch_add(1, Ordering::AcqRel);
-                            work.loads.push_back(Wanted { lane, trigger });
+                            work.loads.push_back(Wanted { lane, trigger, kind: Kind::First });
+                        }
+                        Action::Reload { lane, trigger } => {
+                            work.loads.push_back(Wanted { lane, trigger, kind: Kind::Again });
                         }
                         Action::Read { scan, from } => work.read(&self.log, &self.seat.at, scan, from),
                         Action::Close { scan } => {
@@ -280,7 +329,13 @@ impl Driver {
                             let at = self.seat.at.clone();
                             work.commits.push((lane, Commit { group: trigger.group.clone(), at, cursor }));
                         }
-                        Action::Undecodable { offset, reason } => self.undecodable(offset, &reason),
+                        Action::Undecodable { offset, record, reason } => {
+                            self.metrics.undecodable.inc();
+                            let (at, time) = (&self.seat.at, self.clock.now());
+                            let parked = crate::parked::undecodable(at, offset, &record, &reason, time);
+                            work.parking.push(now(), at, offset, parked, &reason);
+                        }
+                        Action::Moved { trigger, from, to } => self.moved(&trigger, from, to),
                         Action::Overtaken { trigger, from, to } => self.overtaken(&trigger, from, to),
                         Action::Drained => drained = true,
                     }
@@ -310,14 +365,48 @@ impl Driver {
         self.outbound.offer(self.run, errands)
     }
 
-    fn undecodable(&self, offset: Offset, reason: &str) {
-        self.metrics.undecodable.inc();
+    /// Says what the log does not answer, and opens readers anew that hang.
+    fn look_for_stalls(&self, work: &mut Work, now: Instant) {
+        let end = self.seat.extent().end;
+        let mut awaited = Vec::new();
+        let under_way = [
+            (Awaited::Commit, work.committing.is_some()),
+            (Awaited::Load, work.loading.is_some()),
+            (Awaited::Park, work.under_park.is_some()),
+        ];
+        awaited.extend(under_way.iter().filter(|(_, is_it)| *is_it).map(|(what, _)| (*what, work.turn)));
+        // One that has failed is tried again later, and says so itself.
+        for (scan, open) in work.scans.iter().filter(|(_, open)| open.trouble.wait().is_zero()) {
+            awaited.extend(open.from.filter(|from| *from < end).map(|from| (Awaited::Read(*scan, from), 0)));
+        }
+        let stalls = work.watchdog.observe(now, &awaited);
+        let told: Vec<String> = stalls.all.iter().map(ToString::to_string).collect();
+        self.seat.note_stall((!told.is_empty()).then(|| told.join(", ")));
+        for what in stalls.due {
+            let TopicPartition { topic, partition } = &self.seat.at;
+            tracing::warn!(%topic, %partition, waits_for = %what, "the partition makes no progress");
+            if let Awaited::Read(scan, from) = what
+                && let Some(open) = work.scans.get_mut(&scan)
+            {
+                open.abort.abort();
+                open.reader = None;
+                work.read(&self.log, &self.seat.at, scan, from);
+            }
+        }
+    }
+
+    fn moved(&self, trigger: &Trigger, from: Offset, to: Offset) {
+        self.metrics.moved.inc();
         let TopicPartition { topic, partition } = &self.seat.at;
-        tracing::debug!(%topic, %partition, %offset, reason, "record passed over: it is not a CloudEvent");
+        tracing::info!(
+            trigger = %trigger.id, %topic, %partition, %from, %to,
+            "somebody has set the trigger's offset: it goes on there"
+        );
     }
 
     fn overtaken(&self, trigger: &Trigger, from: Offset, to: Offset) {
         self.metrics.overtaken.inc_by(to.0.saturating_sub(from.0));
+        self.seat.note_gap(&trigger.id, GapCause::Retention, from, to, self.clock.now());
         let TopicPartition { topic, partition } = &self.seat.at;
         tracing::warn!(
             trigger = %trigger.id, %topic, %partition, %from, %to,
@@ -335,6 +424,9 @@ impl Driver {
                 lanes.into_iter().zip(log.commit(commits).await).collect()
             };
             work.committing = Some(commit.boxed());
+        }
+        if work.under_park.is_none() {
+            work.under_park = work.parking.next(&self.log, &self.seat.parked_topic);
         }
         if work.loading.is_none() {
             self.forget_loads(work);
@@ -365,10 +457,14 @@ impl Driver {
         let now = now();
         let mut machine = self.seat.machine();
         for (lane, result) in done {
-            if result.is_err() {
-                self.metrics.commit_failures.inc();
-            }
-            let result = if result.is_ok() { CommitResult::Durable } else { CommitResult::Failed };
+            let result = match result {
+                Ok(()) => CommitResult::Durable,
+                Err(CommitError::Moved(_)) => CommitResult::Moved,
+                Err(CommitError::Log(_)) => {
+                    self.metrics.commit_failures.inc();
+                    CommitResult::Failed
+                }
+            };
             machine.handle(now, Input::Committed { lane, result });
         }
         drop(machine);
@@ -381,12 +477,26 @@ impl Driver {
             self.seat.note_extent(extent);
         }
         let mut machine = self.seat.machine();
-        self.seat.loading.fetch_sub(done.loaded.len(), Ordering::AcqRel);
+        let first = done.loaded.iter().filter(|loaded| loaded.kind == Kind::First).count();
+        self.seat.loading.fetch_sub(first, Ordering::AcqRel);
         for loaded in done.loaded {
             if let Some(position) = loaded.beyond {
                 self.beyond(&loaded.trigger, position, loaded.cursor.position);
             }
-            machine.handle(now, Input::Loaded { lane: loaded.lane, cursor: loaded.cursor });
+            let (lane, cursor) = (loaded.lane, loaded.cursor);
+            let input = match loaded.kind {
+                Kind::First => Input::Loaded { lane, cursor },
+                Kind::Again => Input::Reloaded { lane, cursor: Some(cursor) },
+            };
+            machine.handle(now, input);
+        }
+        for Wanted { lane, trigger, .. } in done.vanished {
+            let TopicPartition { topic, partition } = &self.seat.at;
+            tracing::info!(
+                trigger = %trigger.id, %topic, %partition,
+                "somebody has deleted the trigger's offset: it goes on where it is"
+            );
+            machine.handle(now, Input::Reloaded { lane, cursor: None });
         }
         drop(machine);
         if done.has_started {
@@ -402,20 +512,24 @@ impl Driver {
     /// Forgets the loads of lanes that are gone: a Trigger that waits to be started and is deleted meanwhile would be
     /// waited for without an end.
     fn forget_loads(&self, work: &mut Work) {
-        let before = work.loads.len();
-        if before == 0 {
+        if work.loads.is_empty() {
             return;
         }
+        let count = |work: &Work| work.loads.iter().filter(|wanted| wanted.kind == Kind::First).count();
+        let before = count(work);
         let machine = self.seat.machine();
         work.loads.retain(|wanted| machine.is_loading(wanted.lane));
         drop(machine);
-        if work.loads.len() < before {
-            self.seat.loading.fetch_sub(before - work.loads.len(), Ordering::AcqRel);
+        let forgotten = before - count(work);
+        if forgotten > 0 {
+            self.seat.loading.fetch_sub(forgotten, Ordering::AcqRel);
             self.progress.notify_one();
         }
     }
 
     fn beyond(&self, trigger: &Trigger, position: Offset, end: Offset) {
+        self.metrics.beyond.inc();
+        self.seat.note_gap(&trigger.id, GapCause::BeyondEnd, end, position, self.clock.now());
         let TopicPartition { topic, partition } = &self.seat.at;
         tracing::warn!(
             trigger = %trigger.id, %topic, %partition, %position, %end,
@@ -428,6 +542,7 @@ impl Driver {
         let Some(open) = work.scans.get_mut(&scan) else { return false };
         match result {
             Ok(batch) => {
+                open.from = None;
                 open.reader = reader.map(|reader| (reader, batch.next));
                 open.trouble.note(None, &self.seat.at, "read");
                 self.seat.machine().handle(now(), Input::Read { scan, batch });
@@ -456,7 +571,12 @@ impl Work {
             loads: VecDeque::new(),
             loading: None,
             load_trouble: Trouble::default(),
+            parking: Parking::default(),
+            under_park: None,
             is_waiting: false,
+            watchdog: Watchdog::default(),
+            check_at: now() + CHECK_INTERVAL,
+            turn: 0,
             starts: Vec::new(),
             lanes: HashSet::new(),
         }
@@ -465,11 +585,13 @@ impl Work {
     fn read(&mut self, log: &SharedLog, at: &TopicPartition, scan: ScanId, from: Offset) {
         let (abort, registration) = AbortHandle::new_pair();
         let open = self.scans.entry(scan).or_insert_with(|| OpenScan {
+            from: None,
             reader: None,
             abort: abort.clone(),
             trouble: Trouble::default(),
         });
         open.abort = abort;
+        open.from = Some(from);
         let (log, at, reader, wait) = (Arc::clone(log), at.clone(), open.reader.take(), open.trouble.wait());
         let read = async move {
             pause(wait).await;

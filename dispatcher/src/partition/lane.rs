@@ -50,6 +50,10 @@ pub(super) struct Lane {
     pub(super) counts: LaneCounts,
     pub(super) committed: Option<Cursor>,
     pub(super) committing: Option<Cursor>,
+    /// Somebody has set its place: nothing is committed until that has been looked up.
+    pub(super) is_doubted: bool,
+    /// Where its cursor stood when it was loaded: what lies below is not its own doing.
+    pub(super) floor: Offset,
     entries: BTreeMap<Offset, Entry>,
     /// Unfinished events of the loaded cursor that have not been read again yet.
     recovered: BTreeMap<Offset, Progress>,
@@ -59,6 +63,8 @@ pub(super) struct Lane {
     in_flight: usize,
     waiting: usize,
     bytes: usize,
+    /// When the event was accepted that there was no room for, until it is taken.
+    refused: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -117,6 +123,8 @@ impl Lane {
             counts: LaneCounts::default(),
             committed: None,
             committing: None,
+            is_doubted: false,
+            floor: Offset(0),
             entries: BTreeMap::new(),
             recovered: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -124,11 +132,21 @@ impl Lane {
             in_flight: 0,
             waiting: 0,
             bytes: 0,
+            refused: None,
         }
+    }
+
+    /// The lane that goes on elsewhere with the Trigger of this one, which is forgotten.
+    pub(super) fn successor(&self, id: LaneId) -> Self {
+        let held = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        let (matched, moved) = (self.counts.matched - held, self.counts.moved + 1);
+        let counts = LaneCounts { matched, moved, ..self.counts };
+        Self { counts, ..Self::new(id, Arc::clone(&self.trigger)) }
     }
 
     pub(super) fn load(&mut self, cursor: Cursor) {
         self.seat = Seat::Aside;
+        self.floor = cursor.position;
         self.position = cursor.position;
         self.recovered = cursor.unfinished.iter().map(|u| (u.offset, u.progress)).collect();
         self.committed = Some(cursor);
@@ -169,8 +187,14 @@ impl Lane {
         self.entries.is_empty()
     }
 
+    /// Remembers an event that there is no room for.
+    pub(super) fn refuse(&mut self, offer: &Offer<'_>) {
+        self.refused = Some(offer.record.timestamp);
+    }
+
     /// Takes an event in. The caller has asked [`has_room`](Self::has_room).
     pub(super) fn accept(&mut self, offer: &Offer<'_>) {
+        self.refused = None;
         let progress = self.recovered.remove(&offer.offset).unwrap_or_default();
         let key = chain_key(self.trigger.order, offer.record.key.as_ref());
         self.bytes += offer.size;
@@ -387,7 +411,7 @@ impl Lane {
     }
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.entries.values().next().map(|entry| entry.accepted)
+        self.entries.values().next().map(|entry| entry.accepted).or(self.refused)
     }
 }
 
