@@ -8,12 +8,13 @@ use std::time::Duration;
 
 use trigon_core::delivery::Order;
 use trigon_core::record::Timestamp;
-use trigon_core::routing::{DEFAULT_CONCURRENCY, StartFrom, TopicSettings, TriggerState};
+use trigon_core::routing::{DEFAULT_CONCURRENCY, StartFrom, TriggerState};
 
 use crate::path::Path;
 use crate::problem::Findings;
 use crate::suggest::nearest;
-use crate::{bytes, duration};
+use crate::topic::{RetentionBytes, TopicDraft};
+use crate::{bytes, duration, topic};
 
 /// What every annotation of Trigon starts with.
 pub const PREFIX: &str = "trigon.dev/";
@@ -48,6 +49,16 @@ pub const RETENTION: &str = "trigon.dev/retention";
 /// (default).
 pub const RETENTION_BYTES: &str = "trigon.dev/retention-bytes";
 
+/// On a Broker, on how many of Kafka's brokers each record is kept: 1 to 32 767; by default the cluster decides.
+pub const REPLICATION_FACTOR: &str = "trigon.dev/replication-factor";
+
+/// On a Broker, how many of these must have a record before it counts as accepted; by default the cluster decides,
+/// and with three replicas or more it is 2.
+pub const MIN_INSYNC_REPLICAS: &str = "trigon.dev/min-insync-replicas";
+
+/// On a Broker, a topic of Kafka that somebody else keeps, as upstream's Kafka class has it (KAF-15).
+pub const EXTERNAL_TOPIC: &str = "kafka.eventing.knative.dev/external.topic";
+
 /// The most requests that a Trigger may have in flight per partition.
 pub const MAX_CONCURRENCY: u32 = 10_000;
 
@@ -55,7 +66,8 @@ pub const MAX_CONCURRENCY: u32 = 10_000;
 pub const MAX_PARTITIONS: u32 = 1_024;
 
 const OF_TRIGGERS: [&str; 5] = [ORDER, CONCURRENCY, RATE, START_FROM, PAUSED];
-const OF_BROKERS: [&str; 3] = [PARTITIONS, RETENTION, RETENTION_BYTES];
+const OF_BROKERS: [&str; 5] =
+    [PARTITIONS, RETENTION, RETENTION_BYTES, REPLICATION_FACTOR, MIN_INSYNC_REPLICAS];
 
 /// What the annotations of a Trigger say.
 #[derive(Clone, Debug, PartialEq)]
@@ -123,11 +135,7 @@ pub(crate) fn trigger_settings(
 }
 
 /// Reads the annotations of a Broker; what is wrong is noted and counts as absent.
-pub(crate) fn topic_settings(
-    annotations: &BTreeMap<String, String>,
-    findings: &mut Findings,
-) -> TopicSettings {
-    let default = TopicSettings::default();
+pub(crate) fn topic_draft(annotations: &BTreeMap<String, String>, findings: &mut Findings) -> TopicDraft {
     let mut reader = Reader { annotations, findings };
     reader.refuse_unknown(&OF_BROKERS, &OF_TRIGGERS, "Trigger");
     let partitions = reader.read(PARTITIONS, |text| match text.parse::<u32>() {
@@ -148,15 +156,18 @@ pub(crate) fn topic_settings(
         "none" => Ok(None),
         _ => match bytes::parse(text) {
             Some(0) => Err(format!("{text:?} keeps nothing; write a larger size or \"none\"")),
-            Some(bytes) => Ok(Some(bytes)),
+            Some(bytes) => Ok(Some(RetentionBytes::Topic(bytes))),
             None => Err(format!("{text:?} is not a size; write bytes as \"500Mi\" or \"10Gi\", or \"none\"")),
         },
     });
-    TopicSettings {
-        partitions: partitions.unwrap_or(default.partitions),
-        retention_age: retention_age.unwrap_or(default.retention_age),
-        retention_bytes: retention_bytes.unwrap_or(default.retention_bytes),
-        ..default
+    TopicDraft {
+        partitions,
+        retention_age,
+        retention_bytes,
+        replication_factor: reader.read(REPLICATION_FACTOR, topic::replicas),
+        min_insync_replicas: reader.read(MIN_INSYNC_REPLICAS, topic::replicas),
+        kafka: BTreeMap::new(),
+        external: reader.read(EXTERNAL_TOPIC, topic::topic_name),
     }
 }
 
@@ -225,6 +236,8 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
+    use trigon_core::routing::TopicSettings;
+
     use super::*;
 
     fn annotations(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -239,7 +252,7 @@ mod tests {
 
     fn of_broker(pairs: &[(&str, &str)]) -> Result<TopicSettings, Vec<String>> {
         let mut findings = Findings::default();
-        let settings = topic_settings(&annotations(pairs), &mut findings);
+        let settings = topic_draft(&annotations(pairs), &mut findings).settle(None, &mut findings);
         outcome(settings, findings)
     }
 

@@ -17,6 +17,9 @@ pub const BROKER: &str = "Broker";
 /// The `kind` of a Trigger.
 pub const TRIGGER: &str = "Trigger";
 
+/// The `kind` of an object with settings of a Broker.
+pub const CONFIG_MAP: &str = "ConfigMap";
+
 /// The namespace of an object in a file that names none.
 pub const DEFAULT_NAMESPACE: &str = "default";
 
@@ -48,6 +51,21 @@ pub struct Trigger {
     pub spec: TriggerSpec,
 }
 
+/// Settings that a Broker's `spec.config` refers to.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ConfigMap {
+    /// `v1`
+    pub api_version: String,
+    /// [`CONFIG_MAP`]
+    pub kind: String,
+    /// Name and namespace.
+    pub metadata: Metadata,
+    /// The settings.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub data: BTreeMap<String, String>,
+}
+
 /// What Trigon reads of an object's metadata.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -70,7 +88,7 @@ pub struct Metadata {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct BrokerSpec {
-    /// The object that configures the Broker's class; of no use to standalone.
+    /// The object that configures the Broker's class: a [`ConfigMap`].
     #[serde(skip_serializing_if = "Option::is_none")]
     pub config: Option<Reference>,
     /// The delivery of Triggers that have none.
@@ -220,6 +238,13 @@ impl Trigger {
         self.spec.filter.get_or_insert_default();
         default_destination(self.spec.subscriber.as_mut(), &namespace);
         default_sink(self.spec.delivery.as_mut(), &namespace);
+    }
+}
+
+impl ConfigMap {
+    /// Fills in the namespace.
+    pub fn set_defaults(&mut self) {
+        self.metadata.default_namespace();
     }
 }
 

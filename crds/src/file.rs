@@ -3,7 +3,7 @@
 //! Several documents per file, `kind: List` unpacked, empty documents skipped. Everything that is wrong is
 //! reported together; what is right beside it is still read, so that its meaning can be checked as well.
 
-use crate::api::{API_VERSION, BROKER, Broker, TRIGGER, Trigger};
+use crate::api::{API_VERSION, BROKER, Broker, CONFIG_MAP, ConfigMap, TRIGGER, Trigger};
 use crate::path::{Path, Step};
 use crate::problem::{Finding, MAX_PROBLEMS, Problem};
 use crate::shape::{self, Misfit, MisfitKind, Shape};
@@ -17,6 +17,8 @@ pub struct Objects {
     pub(crate) brokers: Vec<Located<Broker>>,
     /// In the order in which they were read.
     pub(crate) triggers: Vec<Located<Trigger>>,
+    /// In the order in which they were read, those included that no Broker names.
+    pub(crate) config_maps: Vec<Located<ConfigMap>>,
     /// Whether some objects could not be read, so that a missing one may be among those.
     pub(crate) is_partial: bool,
 }
@@ -93,6 +95,29 @@ impl<T> Located<T> {
         })
     }
 
+    /// What is wrong with its form, where that was not said yet.
+    pub(crate) fn misfits(&self) -> impl Iterator<Item = Problem> {
+        self.left_out.iter().map(|misfit| Problem {
+            file: self.file.clone(),
+            line: misfit.place.line,
+            column: misfit.place.column,
+            field: misfit.path.to_string(),
+            message: misfit.message.clone(),
+        })
+    }
+
+    /// A remark on a field.
+    pub(crate) fn remark(&self, path: &Path, message: &str) -> Problem {
+        let (place, _) = self.locate(path);
+        Problem {
+            file: self.file.clone(),
+            line: place.line,
+            column: place.column,
+            field: path.to_string(),
+            message: message.to_owned(),
+        }
+    }
+
     /// Where the object starts, as `file:line`.
     pub(crate) fn origin(&self) -> String {
         format!("{}:{}", self.file, self.document.place.line)
@@ -141,6 +166,7 @@ impl Reader {
             "List" => self.list(file, document),
             BROKER => self.broker(file, document),
             TRIGGER => self.trigger(file, document),
+            CONFIG_MAP => self.config_map(file, document),
             other => {
                 let hint = match nearest(other, [BROKER, TRIGGER]) {
                     Some(near) => format!("did you mean {near}?"),
@@ -185,6 +211,15 @@ impl Reader {
         if let Some(mut located) = self.located::<Trigger>(file, document, &shape::TRIGGER) {
             located.object.set_defaults();
             self.objects.triggers.push(located);
+        }
+    }
+
+    /// What is wrong with one is said only if a Broker names it: others may be anybody's.
+    fn config_map(&mut self, file: &str, document: Node) {
+        let (json, left_out) = shape::fit(&document, &shape::CONFIG_MAP);
+        if let Ok(mut object) = serde_json::from_value::<ConfigMap>(json) {
+            object.set_defaults();
+            self.objects.config_maps.push(Located { object, file: file.to_owned(), document, left_out });
         }
     }
 

@@ -30,6 +30,7 @@
 pub mod annotation;
 pub mod api;
 mod bytes;
+mod config_map;
 mod delivery;
 mod destination;
 mod duration;
@@ -42,12 +43,13 @@ mod problem;
 mod shape;
 mod suggest;
 mod table;
+mod topic;
 mod trigger;
 mod yaml;
 
 pub use destination::{Resolve, Unresolved, uris_only};
 pub use file::{Objects, parse};
 pub use problem::{MAX_PROBLEMS, Problem};
-pub use table::{BUILT_IN_BROKER, build, built_in, load};
+pub use table::{BUILT_IN_BROKER, build, built_in, load, notes};
 pub use trigger::{DEPENDENCY, INJECTION};
 pub use yaml::{MAX_COPIED, MAX_DEPTH, MAX_FILE};

@@ -58,6 +58,16 @@ pub(crate) static TRIGGER: Shape = Fields(&[
     ("status", &Ignored),
 ]);
 
+/// A document of kind ConfigMap.
+pub(crate) static CONFIG_MAP: Shape = Fields(&[
+    ("apiVersion", &Text),
+    ("kind", &Text),
+    ("metadata", &METADATA),
+    ("data", &Texts),
+    ("binaryData", &Ignored),
+    ("immutable", &Ignored),
+]);
+
 static METADATA: Shape = Fields(&[
     ("name", &Text),
     ("namespace", &Text),

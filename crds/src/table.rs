@@ -7,14 +7,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use trigon_core::delivery::DeliveryPolicy;
-use trigon_core::name::{BrokerId, Installation, TriggerId};
+use trigon_core::name::{BrokerId, Installation, TopicName, TriggerId};
 use trigon_core::routing::{self, RoutingTable, TopicSettings};
 
-use crate::api::{BrokerSpec, DEFAULT_NAMESPACE};
+use crate::api::{BrokerSpec, CONFIG_MAP, ConfigMap, DEFAULT_NAMESPACE, Reference};
+use crate::config_map::{self, OF_THE_PROCESS};
 use crate::destination::{self, Resolve};
 use crate::file::{self, Located, Objects};
 use crate::path::Path;
 use crate::problem::{Findings, MAX_PROBLEMS, Problem};
+use crate::topic::{TopicDraft, key_path};
 use crate::trigger::{self, Trigger};
 use crate::{annotation, api, delivery, metadata};
 
@@ -50,6 +52,31 @@ pub fn load(
     finish(table, problems)
 }
 
+/// What is not wrong with the files and yet may not do what somebody expects, sorted by place.
+pub fn notes(files: &[(String, String)]) -> Vec<Problem> {
+    // Most files have none, and reading them again costs time.
+    if !files.iter().any(|(_, text)| text.contains(CONFIG_MAP)) {
+        return Vec::new();
+    }
+    let (objects, _) = file::read(files);
+    let named = objects.brokers.iter().filter_map(|broker| {
+        let config = broker.object.spec.config.as_ref()?;
+        objects.config_maps.iter().find(|map| is_meant(config, &map.object))
+    });
+    let mut notes = Vec::new();
+    for map in named {
+        for key in OF_THE_PROCESS.into_iter().filter(|key| map.object.data.contains_key(*key)) {
+            let message =
+                "decides nothing here: --kafka says where the cluster is, and --kafka-secret who we are";
+            let note = map.remark(&key_path(key), message);
+            if !notes.contains(&note) {
+                notes.push(note);
+            }
+        }
+    }
+    notes
+}
+
 /// The table when there are no files: one Broker, `default/default`, without Triggers.
 pub fn built_in(installation: &Installation) -> RoutingTable {
     let id = BrokerId::new(DEFAULT_NAMESPACE, BUILT_IN_BROKER);
@@ -78,7 +105,7 @@ fn compile(
     resolve: Resolve<'_>,
 ) -> (RoutingTable, Vec<Problem>) {
     let mut problems = Vec::new();
-    let mut brokers = compile_brokers(&objects.brokers, resolve, &mut problems);
+    let mut brokers = compile_brokers(installation, objects, resolve, &mut problems);
     let mut origins = BTreeMap::new();
     for located in &objects.triggers {
         let mut findings = Findings::default();
@@ -112,22 +139,36 @@ fn compile(
 }
 
 fn compile_brokers(
-    objects: &[Located<api::Broker>],
+    installation: &Installation,
+    objects: &Objects,
     resolve: Resolve<'_>,
     problems: &mut Vec<Problem>,
 ) -> BTreeMap<BrokerId, Broker> {
     let mut brokers = BTreeMap::new();
     let mut origins = BTreeMap::new();
-    for located in objects {
+    let mut configs = BTreeMap::new();
+    let mut topics = own_topics(installation, &objects.brokers);
+    for located in &objects.brokers {
         let mut findings = Findings::default();
         let api::Broker { metadata, spec, .. } = &located.object;
         let id =
             metadata::id(metadata, &mut findings).map(|(namespace, name)| BrokerId::new(namespace, name));
-        let topic_settings = annotation::topic_settings(&metadata.annotations, &mut findings);
+        let draft = annotation::topic_draft(&metadata.annotations, &mut findings);
         let BrokerSpec { config, delivery } = spec;
         let spec = Path::of(&["spec"]);
         if let Some(config) = config {
             destination::require(config, &spec.name("config"), &mut findings);
+        }
+        let config = config.as_ref().and_then(|config| configured(config, objects, &mut configs, problems));
+        let config = config.as_ref().map(|(name, draft)| (name.as_str(), draft));
+        let topic_settings = draft.settle(config, &mut findings);
+        if let (Some(id), Some(topic)) = (&id, &topic_settings.external) {
+            let own = format!("Broker {id}");
+            let taken = topics.entry(topic.clone()).or_insert_with(|| own.clone());
+            if *taken != own {
+                let message = format!("topic {topic} is that of {taken} already; name another one");
+                findings.refuse(&annotation::path(annotation::EXTERNAL_TOPIC), message);
+            }
         }
         let delivery = delivery::compile(delivery.as_ref(), &spec.name("delivery"), resolve, &mut findings);
         if let Some(id) = id
@@ -138,6 +179,57 @@ fn compile_brokers(
         problems.extend(findings.into_iter().filter_map(|finding| located.problem(finding)));
     }
     brokers
+}
+
+/// The topics that Trigon keeps for the Brokers, which are nobody's external ones, and whose they are.
+fn own_topics(installation: &Installation, brokers: &[Located<api::Broker>]) -> BTreeMap<TopicName, String> {
+    let mut topics = BTreeMap::new();
+    for located in brokers {
+        let metadata = &located.object.metadata;
+        let id = metadata::id(metadata, &mut Findings::default());
+        let Some((namespace, name)) = id else { continue };
+        let id = BrokerId::new(namespace, name);
+        topics.insert(installation.parked_topic(&id), format!("the parked events of Broker {id}"));
+        if !metadata.annotations.contains_key(annotation::EXTERNAL_TOPIC) {
+            topics.insert(installation.topic(&id), format!("Broker {id}"));
+        }
+    }
+    topics
+}
+
+/// What the ConfigMap says that is referred to, and its name; `None` when it is not among the files.
+///
+/// What is wrong with it is said once, however many Brokers name it.
+fn configured(
+    reference: &Reference,
+    objects: &Objects,
+    known: &mut BTreeMap<(String, String), TopicDraft>,
+    problems: &mut Vec<Problem>,
+) -> Option<(String, TopicDraft)> {
+    let mut meant = objects.config_maps.iter().filter(|map| is_meant(reference, &map.object));
+    let located = meant.next()?;
+    let (namespace, name) = (reference.namespace.clone()?, reference.name.clone()?);
+    let shown = format!("{namespace}/{name}");
+    let draft = known.entry((namespace, name)).or_insert_with(|| {
+        let mut findings = Findings::default();
+        let draft = config_map::topic_draft(&located.object.data, &mut findings);
+        problems.extend(located.misfits());
+        problems.extend(findings.into_iter().filter_map(|finding| located.problem(finding)));
+        for other in meant {
+            let message =
+                format!("the ConfigMap {shown} is already at {}; rename or remove one", located.origin());
+            problems.push(other.remark(&Path::of(&["metadata", "name"]), &message));
+        }
+        draft
+    });
+    Some((shown, draft.clone()))
+}
+
+fn is_meant(reference: &Reference, map: &ConfigMap) -> bool {
+    reference.kind.as_deref() == Some(CONFIG_MAP)
+        && reference.name.is_some()
+        && reference.name == map.metadata.name
+        && reference.namespace == map.metadata.namespace
 }
 
 /// Whether no object of that name came before; otherwise that is noted.

@@ -18,6 +18,8 @@ struct Case {
     namespace: Option<String>,
     #[serde(default)]
     annotations: BTreeMap<String, String>,
+    #[serde(default)]
+    data: Option<BTreeMap<String, String>>,
     spec: Value,
     #[serde(default)]
     refused: BTreeMap<String, String>,
@@ -40,7 +42,7 @@ fn object(kind: &str, name: &str, case: Option<&Case>) -> (String, String) {
     (format!("{name}.yaml"), object.to_string())
 }
 
-/// DEF-13, DLV-30, FLN-03, FLN-13, RES-05, RES-06, RES-07, RES-15, SCH-08, SCH-09, SCH-10, SCH-12, SCH-13,
+/// DEF-13, DLV-30, KAF-03, KAF-15, FLN-03, FLN-13, RES-05, RES-06, RES-07, RES-15, SCH-08, SCH-09, SCH-10, SCH-12, SCH-13,
 /// TST-12, TST-66, VAL-03, VAL-08, VAL-10, VAL-11, VAL-12, VAL-13, VAL-14, VAL-15, VAL-17, VAL-18, VAL-19,
 /// VAL-20, VAL-21, VAL-22, VAL-23, VAL-24, VAL-26, VAL-27, VAL-28, VAL-29, X-01, X-09, X-21, X-22, X-23
 #[test]
@@ -52,7 +54,11 @@ fn every_case_of_the_table_is_decided_as_it_says() {
     };
     let mut wrong = Vec::new();
     for case in cases() {
-        let files = [object("Broker", "default", None), object(&case.kind, "case", Some(&case))];
+        let mut files = vec![object("Broker", "default", None), object(&case.kind, "case", Some(&case))];
+        if let Some(data) = &case.data {
+            let map = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "config"}, "data": data});
+            files.push(("config.yaml".to_owned(), map.to_string()));
+        }
         let found: BTreeMap<String, String> = match load(&Installation::default(), &files, &resolve) {
             Ok(_) => BTreeMap::new(),
             Err(problems) => problems.into_iter().map(|problem| (problem.field, problem.message)).collect(),

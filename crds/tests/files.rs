@@ -166,11 +166,11 @@ fn a_file_that_cannot_be_read_does_not_make_its_brokers_missing() {
 
 #[test]
 fn other_kinds_are_refused_by_name() {
-    let text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: x}\n---\nkind: Triger\napiVersion: x\n---\n- a\n---\ntext\n";
+    let text = "apiVersion: v1\nkind: Secret\nmetadata: {name: x}\n---\nkind: Triger\napiVersion: x\n---\n- a\n---\ntext\n";
     assert_eq!(
         problems(&[file("a.yaml", text)]),
         [
-            "a.yaml:2:7: kind: \"ConfigMap\" is not read here, only Broker and Trigger are; move it to a folder of its own",
+            "a.yaml:2:7: kind: \"Secret\" is not read here, only Broker and Trigger are; move it to a folder of its own",
             "a.yaml:5:7: kind: \"Triger\" is not read here, only Broker and Trigger are; did you mean Trigger?",
             "a.yaml:8:1: the document is a list; write a Broker or a Trigger",
             "a.yaml:10:1: the document is a text; write a Broker or a Trigger",

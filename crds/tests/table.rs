@@ -200,3 +200,62 @@ spec:
     assert_eq!(trigger.start_from, StartFrom::Time(Timestamp(1_000)));
     assert_eq!(trigger.state, TriggerState::Paused);
 }
+
+/// KAF-15
+#[test]
+fn the_annotations_of_a_broker_win_over_its_config_map_and_that_over_the_defaults() {
+    let table = |annotations: &str, data: &str| {
+        let text = format!(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: b, annotations: {annotations}}}\n\
+             spec: {{config: {{apiVersion: v1, kind: ConfigMap, name: c}}}}\n---\napiVersion: v1\nkind: ConfigMap\n\
+             metadata: {{name: c}}\ndata: {data}\n"
+        );
+        let files = [("a.yaml".to_owned(), text)];
+        let table = load(&Installation::default(), &files, &uris_only).expect("the routes are good");
+        let broker = table.brokers.values().next().expect("there is one").clone();
+        (broker.topic_settings.clone(), broker.topic.to_string())
+    };
+    let data = "{default.topic.partitions: '10', default.topic.replication.factor: '3', \
+                default.topic.config.retention.ms: '60000', default.topic.config.retention.bytes: '100', \
+                default.topic.config.segment.bytes: '7', default.topic.config.min.insync.replicas: '2'}";
+    let (settings, topic) = table("{}", data);
+    assert_eq!((settings.partitions, settings.replication_factor), (10, Some(3)));
+    assert_eq!(settings.retention_age, Some(Duration::from_secs(60)));
+    // Kafka's limit is for each partition.
+    assert_eq!(settings.retention_bytes, Some(1_000));
+    let kafka = [("min.insync.replicas", "2"), ("segment.bytes", "7")];
+    let kafka = kafka.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!((settings.kafka, topic.as_str()), (BTreeMap::from(kafka), "trigon.default.b"));
+
+    let annotations = "{trigon.dev/partitions: '2', trigon.dev/retention: forever, trigon.dev/retention-bytes: 5k, \
+                       trigon.dev/replication-factor: '1', trigon.dev/min-insync-replicas: '1'}";
+    let (settings, _) = table(annotations, data);
+    assert_eq!((settings.partitions, settings.replication_factor), (2, Some(1)));
+    assert_eq!((settings.retention_age, settings.retention_bytes), (None, Some(5_000)));
+    assert_eq!(settings.kafka["min.insync.replicas"], "1");
+
+    let (settings, topic) = table("{kafka.eventing.knative.dev/external.topic: theirs}", data);
+    assert_eq!(
+        (settings.external.map(|topic| topic.to_string()), topic.as_str()),
+        (Some("theirs".into()), "theirs")
+    );
+    assert_eq!(settings.partitions, 4);
+}
+
+/// KAF-15
+#[test]
+fn keys_of_a_config_map_that_decide_nothing_are_noted_at_their_place() {
+    let broker = |name: &str| {
+        format!(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {{name: {name}}}\nspec: {{config: \
+             {{apiVersion: v1, kind: ConfigMap, name: c}}}}\n---\n"
+        )
+    };
+    let map = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata:\n  bootstrap.servers: k:1\n";
+    let noted = trigon_crds::notes(&[("a.yaml".to_owned(), format!("{}{}{map}", broker("a"), broker("b")))]);
+    let noted: Vec<_> = noted.iter().map(ToString::to_string).collect();
+    let note = "a.yaml:15:22: data[bootstrap.servers]: decides nothing here: --kafka says where the cluster is, and \
+                --kafka-secret who we are";
+    assert_eq!(noted, [note]);
+    assert!(trigon_crds::notes(&[("a.yaml".to_owned(), map.to_owned())]).is_empty());
+}

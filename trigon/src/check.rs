@@ -39,6 +39,7 @@ struct Report {
     brokers: usize,
     triggers: usize,
     problems: Vec<ProblemView>,
+    notes: Vec<ProblemView>,
 }
 
 /// Checks the files and prints what is wrong with them.
@@ -53,6 +54,11 @@ pub(crate) fn run(arguments: &CheckArguments, terminal: &Terminal) -> Result<(),
         return Err(Failure::Failed(message));
     }
     let table = manifests.table(&Installation::default());
+    if arguments.output == OutputFormat::Text {
+        for note in manifests.notes() {
+            terminal.note(format_args!("{}: {note}", styled(BOLD, "note")))?;
+        }
+    }
     terminal.print(match arguments.output {
         OutputFormat::Text => text(&manifests, &table),
         OutputFormat::Json => json(&manifests, &table),
@@ -93,6 +99,7 @@ fn json(manifests: &Manifests, table: &Result<RoutingTable, Vec<Problem>>) -> St
         brokers: table.as_ref().map_or(0, |table| table.brokers.len()),
         triggers: table.as_ref().map_or(0, triggers),
         problems: problems.iter().map(ProblemView::of).collect(),
+        notes: manifests.notes().iter().map(ProblemView::of).collect(),
     };
     format!("{}\n", serde_json::to_string(&report).expect("texts and numbers are JSON"))
 }
@@ -172,7 +179,7 @@ spec:
         let (ended, printed) = check(&[("c.yaml", BROKER)], &["--output", "json"]);
         assert_eq!(
             (ended, printed.as_str()),
-            (Ok(()), "{\"files\":1,\"brokers\":1,\"triggers\":0,\"problems\":[]}\n")
+            (Ok(()), "{\"files\":1,\"brokers\":1,\"triggers\":0,\"problems\":[],\"notes\":[]}\n")
         );
     }
 

@@ -4,7 +4,8 @@ use clap::Args;
 
 use crate::admin::view::{BrokerView, RoutesView, TriggerView};
 use crate::failure::Failure;
-use crate::remote::{Remote, RemoteArguments};
+use crate::merge;
+use crate::remote::{Answers, Remote, RemoteArguments};
 use crate::table::{Cell, Table};
 use crate::terminal::{BAD, GOOD, OutputFormat, Terminal, styled};
 use crate::values::ByteSize;
@@ -29,8 +30,10 @@ pub(crate) struct BrokersArguments {
 Examples:
   trigon triggers
   trigon triggers --broker default/default
+  trigon triggers --admin 10.0.0.1:8082,10.0.0.2:8082
   trigon triggers --output json | jq '.[] | select(.lag > 1000) | .trigger'
 
+Each dispatcher shows the partitions that it delivers from; ask all of them to see everything.
 LAG counts events between what a Trigger has finished and the newest one, matching or not. DELIVERED and
 DEAD-LETTERED begin with the process; PARKED are all that wait for `trigon parked redrive`.")]
 pub(crate) struct TriggersArguments {
@@ -50,11 +53,17 @@ pub(crate) struct TriggersArguments {
 /// When trigon cannot be reached.
 pub(crate) async fn brokers(arguments: &BrokersArguments, terminal: &Terminal) -> Result<(), Failure> {
     let remote = Remote::new(&arguments.remote)?;
-    let brokers: Vec<BrokerView> = remote.get("/v1/brokers").await?;
+    let Answers { values, unreached } = remote.get_all::<Vec<BrokerView>>("/v1/brokers").await?;
+    let brokers = merge::brokers(values);
+    note_all(terminal, &unreached)?;
     match arguments.output {
         OutputFormat::Json => print_json(terminal, &brokers),
         OutputFormat::Text => {
             terminal.print(brokers_table(&brokers))?;
+            let waiting = brokers.iter().filter_map(|broker| {
+                Some(format!("{} takes no events yet: {}", broker.broker, broker.waiting.as_ref()?))
+            });
+            note_all(terminal, &waiting.collect::<Vec<_>>())?;
             note_problems(&remote, terminal).await
         }
     }
@@ -66,7 +75,9 @@ pub(crate) async fn brokers(arguments: &BrokersArguments, terminal: &Terminal) -
 /// When trigon cannot be reached.
 pub(crate) async fn triggers(arguments: &TriggersArguments, terminal: &Terminal) -> Result<(), Failure> {
     let remote = Remote::new(&arguments.remote)?;
-    let mut triggers: Vec<TriggerView> = remote.get("/v1/triggers").await?;
+    let Answers { values, unreached } = remote.get_all::<Vec<TriggerView>>("/v1/triggers").await?;
+    let mut triggers = merge::triggers(values);
+    note_all(terminal, &unreached)?;
     if let Some(broker) = &arguments.broker {
         let broker = broker.to_string();
         triggers.retain(|trigger| trigger.broker == broker);
@@ -75,9 +86,14 @@ pub(crate) async fn triggers(arguments: &TriggersArguments, terminal: &Terminal)
         OutputFormat::Json => print_json(terminal, &triggers),
         OutputFormat::Text => {
             terminal.print(triggers_table(&triggers))?;
+            note_all(terminal, &merge::partial(&triggers))?;
             note_problems(&remote, terminal).await
         }
     }
+}
+
+fn note_all(terminal: &Terminal, notes: &[String]) -> Result<(), Failure> {
+    notes.iter().try_for_each(|note| terminal.note(styled(BAD, note)))
 }
 
 /// Says on standard error when what is listed is not what the files say.
@@ -86,7 +102,8 @@ async fn note_problems(remote: &Remote, terminal: &Terminal) -> Result<(), Failu
     if routes.problems.is_empty() {
         return Ok(());
     }
-    terminal.note(styled(BAD, format_args!("{} has changed and is not in force:", routes.source)))?;
+    let how = if routes.partly { "is in force except for this" } else { "is not in force" };
+    terminal.note(styled(BAD, format_args!("{} has changed and {how}:", routes.source)))?;
     for problem in &routes.problems {
         terminal.note(format_args!("  {problem}"))?;
     }

@@ -24,6 +24,7 @@ mod kafka;
 mod list;
 mod listen;
 mod manifests;
+mod merge;
 mod parked;
 mod process;
 mod remote;

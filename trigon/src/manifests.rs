@@ -126,6 +126,11 @@ impl Manifests {
         self.texts.len() + self.problems.len()
     }
 
+    /// What is not wrong with them and yet may not do what somebody expects.
+    pub(crate) fn notes(&self) -> Vec<Problem> {
+        trigon_crds::notes(&self.texts)
+    }
+
     /// Builds the table of all of them.
     ///
     /// # Errors

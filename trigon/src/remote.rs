@@ -1,4 +1,5 @@
-//! A running Trigon, asked by the tools by way of its admin address.
+//! A running Trigon, asked by the tools by way of its admin addresses: one of a process that does everything, or
+//! those of several that share the work.
 
 use std::time::Duration;
 
@@ -18,9 +19,9 @@ use crate::failure::Failure;
 /// Where the running Trigon is.
 #[derive(Clone, Debug, Args)]
 pub(crate) struct RemoteArguments {
-    /// The admin address of the running trigon
-    #[arg(long, value_name = "ADDR", env = "TRIGON_ADMIN", default_value = "127.0.0.1:8081", value_parser = admin_address)]
-    admin: Uri,
+    /// The admin address of the running trigon; of several processes those of all, with commas or by repeating it
+    #[arg(long, value_name = "ADDR,…", env = "TRIGON_ADMIN", default_value = "127.0.0.1:8081", value_delimiter = ',', value_parser = admin_address)]
+    admin: Vec<Uri>,
 }
 
 /// The largest answer that is read as a whole.
@@ -35,10 +36,31 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// What a segment of a path and a part of a query leave as it is.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
-/// A running Trigon.
+/// A running Trigon: one process, or several that are asked together.
 pub(crate) struct Remote {
+    processes: Vec<Process>,
+}
+
+/// One process of a running Trigon.
+struct Process {
     client: Client,
     address: Uri,
+}
+
+/// Why a process has not answered.
+struct Unanswered {
+    failure: Failure,
+    /// Whether another process may answer.
+    ask_others: bool,
+}
+
+/// What those answered who did, and what is to be said of the others.
+#[derive(Debug)]
+pub(crate) struct Answers<T> {
+    /// At least one.
+    pub(crate) values: Vec<T>,
+    /// Processes that could not be reached or could not answer: what is shown may lack theirs.
+    pub(crate) unreached: Vec<String>,
 }
 
 /// Lines that come as they happen.
@@ -56,23 +78,92 @@ impl Remote {
     /// # Errors
     /// When the client cannot be set up.
     pub(crate) fn new(arguments: &RemoteArguments) -> Result<Self, Failure> {
-        Ok(Self { client: Client::new(&arguments.admin, TIMEOUT)?, address: arguments.admin.clone() })
+        let process =
+            |address: &Uri| Ok(Process { client: Client::new(address, TIMEOUT)?, address: address.clone() });
+        Ok(Self { processes: arguments.admin.iter().map(process).collect::<Result<_, Failure>>()? })
     }
 
-    /// Asks for a JSON value.
+    /// Asks one after the other for a JSON value, until one answers.
     ///
     /// # Errors
-    /// When there is no answer, or another one.
+    /// When none does; the failure of the first one.
     pub(crate) async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Failure> {
+        let mut first = None;
+        for process in &self.processes {
+            match process.get(path).await {
+                Ok(value) => return Ok(value),
+                Err(unanswered) => first = first.or(Some(unanswered.failure)),
+            }
+        }
+        Err(first.unwrap_or_else(nobody))
+    }
+
+    /// Asks all for a JSON value. A process that does not know, because others do that work, is left out.
+    ///
+    /// # Errors
+    /// When none answers; the failure of the first one.
+    pub(crate) async fn get_all<T: DeserializeOwned>(&self, path: &str) -> Result<Answers<T>, Failure> {
+        let mut answers = Answers { values: Vec::new(), unreached: Vec::new() };
+        let mut first = None;
+        for process in &self.processes {
+            match process.get(path).await {
+                Ok(value) => answers.values.push(value),
+                Err(Unanswered { failure, ask_others }) => {
+                    if !ask_others {
+                        answers.unreached.extend(failure.message().map(str::to_owned));
+                    }
+                    first = first.or(Some(failure));
+                }
+            }
+        }
+        match first {
+            Some(failure) if answers.values.is_empty() => Err(failure),
+            _ => Ok(answers),
+        }
+    }
+
+    /// Sends a JSON value to the first that takes it, and reads the lines that come of it.
+    ///
+    /// # Errors
+    /// When none takes it. One that cannot be reached is not passed over: it may have begun.
+    pub(crate) async fn post(&self, path: &str, value: &impl Serialize) -> Result<Lines, Failure> {
+        let mut last = None;
+        for process in &self.processes {
+            match process.post(path, value).await {
+                Err(Unanswered { failure, ask_others: true }) => last = Some(failure),
+                answered => return answered.map_err(|unanswered| unanswered.failure),
+            }
+        }
+        Err(last.unwrap_or_else(nobody))
+    }
+
+    /// Asks one after the other for lines that come as they happen, until one answers.
+    ///
+    /// # Errors
+    /// When none does; the failure of the first one.
+    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
+        let mut first = None;
+        for process in &self.processes {
+            match process.lines(path).await {
+                Ok(lines) => return Ok(lines),
+                Err(unanswered) => first = first.or(Some(unanswered.failure)),
+            }
+        }
+        Err(first.unwrap_or_else(nobody))
+    }
+}
+
+fn nobody() -> Failure {
+    Failure::Usage("--admin names nobody to ask".to_owned())
+}
+
+impl Process {
+    async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Unanswered> {
         let request = self.request(Method::GET, path, Bytes::new());
         self.value(path, request).await
     }
 
-    /// Sends a JSON value and reads the lines that come of it.
-    ///
-    /// # Errors
-    /// When there is no answer, or another one.
-    pub(crate) async fn post(&self, path: &str, value: &impl Serialize) -> Result<Lines, Failure> {
+    async fn post(&self, path: &str, value: &impl Serialize) -> Result<Lines, Unanswered> {
         let body = serde_json::to_vec(value).expect("texts and numbers are JSON");
         let mut request = self.request(Method::POST, path, body.into());
         let json = http::HeaderValue::from_static("application/json");
@@ -80,15 +171,11 @@ impl Remote {
         self.lines_of(request).await
     }
 
-    /// Asks for lines that come as they happen.
-    ///
-    /// # Errors
-    /// When there is no answer, or another one.
-    pub(crate) async fn lines(&self, path: &str) -> Result<Lines, Failure> {
+    async fn lines(&self, path: &str) -> Result<Lines, Unanswered> {
         self.lines_of(self.request(Method::GET, path, Bytes::new())).await
     }
 
-    async fn lines_of(&self, request: Request<Full<Bytes>>) -> Result<Lines, Failure> {
+    async fn lines_of(&self, request: Request<Full<Bytes>>) -> Result<Lines, Unanswered> {
         let body = self.answer(request).await?;
         Ok(Lines { body, buffer: BytesMut::new(), searched: 0, address: self.authority().to_owned() })
     }
@@ -110,19 +197,17 @@ impl Remote {
         &self,
         path: &str,
         request: Request<Full<Bytes>>,
-    ) -> Result<T, Failure> {
+    ) -> Result<T, Unanswered> {
         let body = self.answer(request).await?;
         let tried = || format!("could not read the answer of {} to {path}", self.authority());
         let body = read_all(body, MAX_ANSWER).await.map_err(|error| Failure::of(tried(), &error))?;
-        serde_json::from_slice(&body).map_err(|error| Failure::of(tried(), &error))
+        Ok(serde_json::from_slice(&body).map_err(|error| Failure::of(tried(), &error))?)
     }
 
-    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Incoming, Failure> {
+    async fn answer(&self, request: Request<Full<Bytes>>) -> Result<Incoming, Unanswered> {
         let path = request.uri().path().to_owned();
         let response = self.client.send(request).await.map_err(|unreachable| {
-            Failure::Failed(format!(
-                "{unreachable}; is trigon standalone running? --admin sets another address"
-            ))
+            Failure::Failed(format!("{unreachable}; is trigon running there? --admin sets another address"))
         })?;
         if response.status().is_success() {
             return Ok(response.into_body());
@@ -130,8 +215,14 @@ impl Remote {
         // The admin port knows every path and method that is asked for here; the ingress knows POST alone.
         let is_elsewhere = response.status() == StatusCode::METHOD_NOT_ALLOWED;
         let hint = if is_elsewhere { "; is this the admin address? --admin sets another one" } else { "" };
+        let ask_others = response.status() == StatusCode::MISDIRECTED_REQUEST;
         let refusal = Refusal::read(response).await;
-        Err(Failure::Failed(format!("{} refused {path}: {refusal}{hint}", self.authority())))
+        let message = if ask_others {
+            format!("{}: {}", self.authority(), refusal.reason)
+        } else {
+            format!("{} refused {path}: {refusal}{hint}", self.authority())
+        };
+        Err(Unanswered { failure: Failure::Failed(message), ask_others })
     }
 
     fn authority(&self) -> &str {
@@ -170,6 +261,12 @@ impl Lines {
                 self.buffer.extend_from_slice(&data);
             }
         }
+    }
+}
+
+impl From<Failure> for Unanswered {
+    fn from(failure: Failure) -> Self {
+        Self { failure, ask_others: false }
     }
 }
 
@@ -215,10 +312,10 @@ mod tests {
     async fn who_does_not_answer_is_named_with_what_to_do() {
         // Bound and dropped: nobody listens there.
         let address = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-        let arguments = RemoteArguments { admin: admin_address(&address.to_string()).unwrap() };
+        let arguments = RemoteArguments { admin: vec![admin_address(&address.to_string()).unwrap()] };
         let failure = Remote::new(&arguments).unwrap().get::<u8>("/v1/brokers").await.unwrap_err();
         let message = format!(
-            "could not reach {address}: connection refused; is trigon standalone running? --admin sets another address"
+            "could not reach {address}: connection refused; is trigon running there? --admin sets another address"
         );
         assert_eq!(failure, Failure::Failed(message));
     }
@@ -235,7 +332,7 @@ mod tests {
             tokio::io::AsyncWriteExt::write_all(&mut asking, answer).await.unwrap();
             asking
         };
-        let arguments = RemoteArguments { admin: admin_address(&address.to_string()).unwrap() };
+        let arguments = RemoteArguments { admin: vec![admin_address(&address.to_string()).unwrap()] };
         let remote = Remote::new(&arguments).unwrap();
         let (answer, _asking) = tokio::join!(remote.get::<u8>("/v1/brokers"), ingress);
         let message = format!(

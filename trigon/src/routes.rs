@@ -189,7 +189,11 @@ async fn next_table(
 fn read(folder: &Path, installation: &Installation) -> Result<(Fingerprint, RoutingTable), Trouble> {
     let failed = |error: crate::manifests::Unreadable| Trouble::Failed(error.to_string());
     let fingerprint = Fingerprint::of(folder).map_err(failed)?;
-    let table = Manifests::read(&[folder]).map_err(failed)?.table(installation).map_err(Trouble::Problems)?;
+    let manifests = Manifests::read(&[folder]).map_err(failed)?;
+    let table = manifests.table(installation).map_err(Trouble::Problems)?;
+    for note in manifests.notes() {
+        tracing::info!(%note, "a setting of the routes decides nothing");
+    }
     Ok((fingerprint, table))
 }
 

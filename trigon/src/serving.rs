@@ -11,9 +11,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use trigon_core::name::{BrokerId, GroupName, TopicPartition};
+use trigon_core::name::{BrokerId, GroupName};
 use trigon_core::routing::{Broker, RoutingTable};
-use trigon_eventlog::{EventLog, Place, SharedLog};
+use trigon_eventlog::{SharedLog, Unplaced, places};
 use trigon_ingress::{Served, Waiting};
 use trigon_runtime::readiness::CheckState;
 use trigon_runtime::shutdown::Drain;
@@ -144,13 +144,15 @@ impl ServingTask {
 
     /// Asks the log for what every Broker of the table needs; the reasons of those that lack something.
     async fn look(&mut self, table: &RoutingTable) -> BTreeMap<BrokerId, String> {
+        let answers = places(&*self.log, table, &self.placed, &HashSet::new()).await;
         let mut missing = BTreeMap::new();
         let mut placed = HashSet::new();
-        for (id, broker) in &table.brokers {
-            match place(&*self.log, broker, &self.placed).await {
-                Ok(groups) => placed.extend(groups),
-                Err(reason) => {
-                    missing.insert(id.clone(), reason);
+        for (id, answer) in answers {
+            let broker = &table.brokers[&id];
+            match answer {
+                Ok(()) => placed.extend(broker.triggers.iter().map(|trigger| trigger.group.clone())),
+                Err(unplaced) => {
+                    missing.insert(id, reason(broker, &unplaced));
                 }
             }
         }
@@ -194,40 +196,15 @@ fn next(before: &Served, wanted: &RoutingTable, mut missing: BTreeMap<BrokerId, 
     next
 }
 
-/// The groups of a Broker's Triggers, all of which have a place in every partition; otherwise what is missing.
-async fn place(
-    log: &dyn EventLog,
-    broker: &Broker,
-    known: &HashSet<GroupName>,
-) -> Result<Vec<GroupName>, String> {
-    let topic = &broker.topic;
-    let description = log.describe_topic(topic).await.map_err(|error| error.to_string())?;
-    let description = description.ok_or_else(|| match &broker.topic_settings.external {
-        Some(_) => format!("there is no topic {topic}, and it is external: somebody else has to create it"),
-        None => format!("there is no topic {topic} yet; a dispatcher creates it"),
-    })?;
-    let partitions = description.partitions_of(topic);
-    let groups = broker.triggers.iter().map(|trigger| &trigger.group);
-    let unknown: Vec<_> = groups.clone().filter(|group| !known.contains(*group)).collect();
-    let place = |group: &GroupName, at: &TopicPartition| Place { group: group.clone(), at: at.clone() };
-    let places: Vec<_> =
-        unknown.iter().flat_map(|group| partitions.iter().map(|at| place(group, at))).collect();
-    let mut unplaced = HashSet::new();
-    for (place, cursor) in places.iter().zip(log.load(&places).await) {
-        match cursor {
-            Ok(Some(_)) => {}
-            Ok(None) => {
-                unplaced.insert(&place.group);
-            }
-            Err(error) => return Err(error.to_string()),
+/// What a Broker lacks, and who is to see to it.
+fn reason(broker: &Broker, unplaced: &Unplaced) -> String {
+    match (unplaced, &broker.topic_settings.external) {
+        (Unplaced::NoTopic(_), Some(_)) => {
+            format!("{unplaced}, and it is external: somebody else has to create it")
         }
-    }
-    match unplaced.len() {
-        0 => Ok(groups.cloned().collect()),
-        count => Err(format!(
-            "{count} of its {} triggers have no place in the log yet; a dispatcher gives them one",
-            broker.triggers.len()
-        )),
+        (Unplaced::NoTopic(_), None) => format!("{unplaced} yet; a dispatcher creates it"),
+        (Unplaced::Trigger { .. }, _) => format!("{unplaced}; a dispatcher gives it one"),
+        (Unplaced::Log(_), _) => unplaced.to_string(),
     }
 }
 

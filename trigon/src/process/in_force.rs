@@ -43,8 +43,10 @@ impl InForce {
 
     /// What is not in force, in words.
     pub(super) fn missing(&self) -> String {
-        let dispatcher = "the dispatcher does not route by the new table yet, see the lines before";
-        self.serving.missing().unwrap_or_else(|| dispatcher.to_owned())
+        // The dispatcher knows better why it has not done something.
+        let unserved = self.dispatching.iter().flat_map(|dispatching| dispatching.dispatcher.unserved());
+        let unserved: Vec<_> = unserved.map(|(broker, reason)| format!("{broker}: {reason}")).collect();
+        if unserved.is_empty() { self.serving.missing().unwrap_or_default() } else { unserved.join("; ") }
     }
 
     /// Whether the table is tried for the first time.
