@@ -1,5 +1,6 @@
 //! The ACLs of `docs/kafka.md`: with exactly those everything works, and without any one of them something says so.
 
+use http::Method;
 use trigon_test_servers::kafka::Tools;
 use trigon_test_servers::{Kafka, Mechanism, Options};
 use trigon_tests::kafka::{installation, topic};
@@ -109,12 +110,12 @@ async fn without_any_one_of_the_acls_something_says_what_is_not_allowed() {
             let output = service.process().output();
             let mut said = output.stderr().join("\n");
             // What is not allowed may show only once there is an event.
-            if let Some(url) = output.stdout().iter().find_map(|line| line.split_once("http://"))
-                && !service.address().is_empty()
-            {
-                let url = format!("http://{}", url.1.split_whitespace().next().unwrap_or_default());
+            let lines = output.stdout();
+            let broker = lines.iter().find(|line| line.starts_with("broker"));
+            if let Some((_, url)) = broker.and_then(|line| line.split_once("http://")) {
                 let (headers, body) = Event::new("1").binary();
-                if let Ok(answer) = Producer::new(url).request(http::Method::POST, headers, body).await {
+                let producer = Producer::new(format!("http://{}", url.trim()));
+                if let Ok(answer) = producer.request(Method::POST, headers, body).await {
                     said.push_str(&answer.body);
                 }
             }
