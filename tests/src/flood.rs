@@ -53,11 +53,16 @@ const PAUSE: Duration = Duration::from_millis(20);
 impl Flood {
     /// Starts sending; ids begin with the prefix, and each is used once.
     pub fn start(url: &str, prefix: &str, load: Load) -> Self {
+        Self::start_on(&[url.to_owned()], prefix, load)
+    }
+
+    /// The same to several URLs, shared equally by the connections.
+    pub fn start_on(urls: &[String], prefix: &str, load: Load) -> Self {
         let is_over = Arc::new(AtomicBool::new(false));
         let accepted = Arc::new(AtomicUsize::new(0));
         let mut workers = JoinSet::new();
         for worker in 0..load.connections {
-            let producer = Producer::new(url);
+            let producer = Producer::new(&urls[worker % urls.len()]);
             let (is_over, accepted) = (Arc::clone(&is_over), Arc::clone(&accepted));
             let data = Bytes::from(vec![b'x'; load.bytes]);
             let prefix = format!("{prefix}-{worker}");

@@ -146,6 +146,23 @@ impl Split {
         self.owned().await;
     }
 
+    /// Waits until one dispatcher owns all partitions.
+    ///
+    /// # Panics
+    /// When that takes longer than the deadline.
+    pub async fn owned_by(&self, dispatcher: usize) {
+        let only = &self.dispatchers[dispatcher..=dispatcher];
+        wait::until("one dispatcher to own everything", async || {
+            let triggers = sum(only).await?;
+            if triggers.iter().all(|(_, status)| status.is_ready()) {
+                Ok(())
+            } else {
+                Err(format!("{triggers:?}"))
+            }
+        })
+        .await;
+    }
+
     /// Starts those that do not run. All at once: they wait for one another.
     async fn run(&mut self) {
         let mut started: Vec<_> =
@@ -203,25 +220,32 @@ impl Deployment for Split {
         urls[self.next.fetch_add(1, Ordering::Relaxed) % urls.len()].clone()
     }
 
-    /// The sum over the dispatchers that run. A Trigger is `starting` until all partitions are somebody's.
     async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {
-        let mut sum: Vec<(String, TriggerStatus)> = Vec::new();
-        let mut partitions = None;
-        for dispatcher in self.dispatchers.iter().filter(|dispatcher| dispatcher.is_running()) {
-            for (id, status) in dispatcher.admin().triggers().await? {
-                match sum.iter_mut().find(|(known, _)| *known == id) {
-                    Some((_, whole)) => whole.add(&status),
-                    None => sum.push((id, status)),
-                }
-            }
-            partitions = Some(dispatcher.admin().partitions().await?);
-        }
-        let partitions = partitions.ok_or("no dispatcher is running")?;
-        for (_, status) in &mut sum {
-            if partitions.get(&status.broker) != Some(&status.partitions.len()) {
-                status.state = "starting".to_owned();
-            }
-        }
-        Ok(sum)
+        sum(self.dispatchers.iter().filter(|dispatcher| dispatcher.is_running())).await
     }
+}
+
+/// How the Triggers stand in all partitions that these dispatchers own. A Trigger is `starting` until that is each
+/// partition once.
+async fn sum<'a>(
+    dispatchers: impl IntoIterator<Item = &'a Service>,
+) -> Result<Vec<(String, TriggerStatus)>, String> {
+    let mut sum: Vec<(String, TriggerStatus)> = Vec::new();
+    let mut partitions = None;
+    for dispatcher in dispatchers {
+        for (id, status) in dispatcher.admin().triggers().await? {
+            match sum.iter_mut().find(|(known, _)| *known == id) {
+                Some((_, whole)) => whole.add(&status),
+                None => sum.push((id, status)),
+            }
+        }
+        partitions = Some(dispatcher.admin().partitions().await?);
+    }
+    let partitions = partitions.ok_or("no dispatcher is running")?;
+    for (_, status) in &mut sum {
+        if partitions.get(&status.broker) != Some(&status.partitions.len()) {
+            status.state = "starting".to_owned();
+        }
+    }
+    Ok(sum)
 }

@@ -16,9 +16,11 @@ pub mod process;
 pub mod producer;
 pub mod proxy;
 pub mod routes;
+pub mod secret;
 pub mod seed;
 pub mod service;
 pub mod standalone;
+pub mod storm;
 pub mod subscriber;
 pub mod wait;
 

@@ -5,11 +5,16 @@
 /// Runs cases on every deployment.
 macro_rules! on_every_deployment {
     ($($case:ident),* $(,)?) => {
-        mod standalone {
+        on_every_deployment!(@ standalone trigon_tests::Standalone: $($case),*);
+        on_every_deployment!(@ standalone_on_kafka trigon_tests::StandaloneOnKafka: $($case),*);
+        on_every_deployment!(@ split_on_kafka trigon_tests::Split: $($case),*);
+    };
+    (@ $name:ident $deployment:path: $($case:ident),*) => {
+        mod $name {
             $(
                 #[tokio::test]
                 async fn $case() {
-                    super::$case::<trigon_tests::Standalone>().await;
+                    super::$case::<$deployment>().await;
                 }
             )*
         }
