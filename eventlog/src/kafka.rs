@@ -14,6 +14,8 @@ mod cursors;
 mod fetch;
 mod native;
 #[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
+mod ownership;
+#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod producer;
 mod records;
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -66,6 +66,12 @@ impl Topics {
         let gone = self.admin.delete_topics(&[topic.as_str()], &AdminOptions::new()).await;
         assert!(matches!(gone.as_deref(), Ok([Ok(_)])), "{gone:?}");
         eventually("the topic is gone", || self.partitions(topic) == 0).await;
+    }
+
+    pub(super) async fn grow(&self, topic: &TopicName, partitions: usize) {
+        let new = NewPartitions::new(topic.as_str(), partitions);
+        let grown = self.admin.create_partitions(&[new], &AdminOptions::new()).await;
+        assert!(matches!(grown.as_deref(), Ok([Ok(_)])), "{grown:?}");
     }
 
     fn partitions(&self, topic: &TopicName) -> usize {
