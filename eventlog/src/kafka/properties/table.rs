@@ -122,15 +122,14 @@ pub(super) static RULES: &[PropertyRule] = &[
         &["queue.buffering.max.ms"],
         Producer,
         Text("1"),
-        "every answer waits for it: 5 ms would save a third of the CPU at saturation, and add 5 ms to each request",
+        "every answer waits for it, and without any an append takes twice the CPU at 5 000 events/s",
     ),
     defaulted(
         "compression.type",
         &["compression.codec"],
         Producer,
-        Text("none"),
-        "the brokers are usually near, and compressing costs more CPU than all else in an append; lz4 or zstd pay where \
-         the network or the disks are the limit",
+        Text("lz4"),
+        "events of 1 KiB of JSON cost no more CPU than uncompressed, and a fraction of the network and the disks",
     ),
     // Learning of changes.
     defaulted(
