@@ -48,8 +48,6 @@ struct State {
     wanted: BTreeSet<TopicName>,
     /// The dispatcher has gone.
     is_closed: bool,
-    /// Why there will be nothing more.
-    failed: Option<LogError>,
 }
 
 impl KafkaOwnership {
@@ -58,7 +56,7 @@ impl KafkaOwnership {
     /// # Errors
     /// When no thread can be started.
     pub(crate) fn start(config: &KafkaConfig, topics: BTreeSet<TopicName>) -> Result<Self, LogError> {
-        let state = State { holdings: Holdings::default(), wanted: topics, is_closed: false, failed: None };
+        let state = State { holdings: Holdings::default(), wanted: topics, is_closed: false };
         let desk = Arc::new(Desk { state: Mutex::new(state), changed: Notify::new() });
         let (leaving, left) = watch::channel(());
         let (config, members) = (config.clone(), desk.clone());
@@ -91,7 +89,7 @@ impl Ownership for KafkaOwnership {
         loop {
             // A notification that comes before the wait is kept, and this is the only one that waits.
             let changed = self.desk.changed.notified();
-            if let Some(change) = self.desk.next()? {
+            if let Some(change) = self.desk.with(|state| state.holdings.next_change()) {
                 return Ok(change);
             }
             changed.await;
@@ -116,15 +114,6 @@ impl Drop for KafkaOwnership {
 impl Desk {
     fn with<T>(&self, work: impl FnOnce(&mut State) -> T) -> T {
         work(&mut self.state.lock().expect(LOCKED))
-    }
-
-    /// What the dispatcher is told next.
-    fn next(&self) -> Result<Option<OwnershipChange>, LogError> {
-        self.with(|state| match (state.holdings.next_change(), &state.failed) {
-            (Some(change), _) => Ok(Some(change)),
-            (None, Some(error)) => Err(error.clone()),
-            (None, None) => Ok(None),
-        })
     }
 
     /// Changes the holdings, and tells the dispatcher.

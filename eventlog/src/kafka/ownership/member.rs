@@ -16,8 +16,8 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::sync::watch;
 use trigon_core::name::{PartitionId, TopicName, TopicPartition};
 
+use super::holdings::Holdings;
 use super::{Desk, LOCKED};
-use crate::LogError;
 use crate::kafka::KafkaConfig;
 use crate::kafka::native;
 use crate::kafka::properties::{self, Clients};
@@ -74,6 +74,10 @@ pub(super) fn run(config: &KafkaConfig, desk: &Desk) {
         let end = match Member::start(config) {
             Ok(mut member) => {
                 let end = member.serve(config, desk);
+                if matches!(end, End::Fatal(_)) {
+                    // Before anybody else has them.
+                    desk.update(Holdings::lost_all);
+                }
                 member.leave();
                 end
             }
@@ -84,17 +88,9 @@ pub(super) fn run(config: &KafkaConfig, desk: &Desk) {
             End::Rotated => {
                 tracing::info!("the security of connections to Kafka has changed: joining the group again")
             }
-            End::Fatal(error @ (KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_))) => {
-                // The configuration does not change any more, except for its security.
-                desk.with(|state| {
-                    state.failed = Some(LogError::Failed(format!("could not join the group: {error}")))
-                });
-                desk.changed.notify_one();
-                return;
-            }
             End::Fatal(error) => {
+                // Also where the configuration is refused: a certificate may be half written.
                 tracing::warn!(%error, "the member of the group cannot go on: joining again");
-                desk.update(super::Holdings::lost_all);
                 thread::sleep(RESTART_INTERVAL);
             }
         }

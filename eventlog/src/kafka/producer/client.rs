@@ -90,7 +90,12 @@ impl Client {
 
     /// What has ended the client for good, if anything.
     pub(super) fn fatal_error(&self) -> Option<String> {
-        self.native().client().fatal_error().map(|(_, reason)| reason)
+        self.native().client().fatal_error().map(|(code, reason)| match code {
+            RDKafkaErrorCode::ClusterAuthorizationFailed => {
+                format!("{reason}: not authorised for the operation Write on any topic")
+            }
+            _ => reason,
+        })
     }
 
     /// Asks the cluster anything, to find out whether it answers. Blocks.

@@ -21,8 +21,10 @@ fn plain(n: usize) -> Record {
     }
 }
 
+/// Of that size also when it is compressed.
 fn sized(bytes: usize) -> Record {
-    Record { value: Some(Bytes::from(vec![b'x'; bytes])), ..plain(0) }
+    let noise: Vec<u8> = std::iter::repeat_with(|| fastrand::u8(..)).take(bytes).collect();
+    Record { value: Some(Bytes::from(noise)), ..plain(0) }
 }
 
 fn start(config: &KafkaConfig) -> Producer {

@@ -16,6 +16,9 @@ const FRAMING: usize = 256 << 10;
 /// The largest that librdkafka takes for `message.max.bytes`.
 const LARGEST_MESSAGE: usize = 1_000_000_000;
 
+/// How often librdkafka looks for records past their deadline.
+const EXPIRY_SCAN: Duration = Duration::from_secs(1);
+
 /// How long the poll loop may stand still: past it the partitions go to others.
 const STANDSTILL: Duration = Duration::from_secs(30);
 const _: () = assert!(STANDSTILL.as_secs() > REVOKE_DEADLINE.as_secs());
@@ -94,7 +97,10 @@ pub(super) static RULES: &[PropertyRule] = &[
         "message.timeout.ms",
         &["delivery.timeout.ms"],
         Producer,
-        From("the append deadline", |config, _| Some(milliseconds(config.append_deadline))),
+        From("the append deadline, less a second", |config, _| {
+            let deadline = config.append_deadline;
+            Some(milliseconds(deadline.saturating_sub(EXPIRY_SCAN).max(deadline / 2)))
+        }),
         "is the append deadline: an answer later than that reaches nobody",
     ),
     fixed("queue.buffering.max.messages", &[], Producer, Text("0"), QUEUE),
