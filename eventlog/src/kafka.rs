@@ -4,6 +4,7 @@
 //! Everything else (reads, cursors, topics) speaks Kafka's protocol itself, over connections of its own: so it
 //! costs neither threads nor connections per Trigger. No type of librdkafka leaves this module.
 
+pub mod properties;
 pub mod security;
 
 mod config;
@@ -11,9 +12,16 @@ mod config;
 mod cursors;
 #[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod fetch;
+mod native;
+#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
+mod ownership;
+#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
+mod producer;
 mod records;
 #[cfg(test)]
 mod test_server;
+#[cfg(test)]
+mod test_topics;
 #[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod topics;
 #[cfg_attr(not(test), expect(dead_code, reason = "its users are being written"))]
