@@ -8,23 +8,19 @@ pub mod properties;
 pub mod security;
 
 mod config;
-#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod cursors;
-#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod fetch;
+mod log;
 mod native;
-#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod ownership;
-#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod producer;
 mod records;
 #[cfg(test)]
 mod test_server;
 #[cfg(test)]
 mod test_topics;
-#[cfg_attr(not(test), expect(dead_code, reason = "its user is being written"))]
 mod topics;
-#[cfg_attr(not(test), expect(dead_code, reason = "its users are being written"))]
 mod wire;
 
 pub use self::config::KafkaConfig;
+pub use self::log::{KafkaError, KafkaLog};

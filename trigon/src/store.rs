@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use trigon_core::name::Installation;
-use trigon_eventlog::kafka::KafkaConfig;
+use trigon_eventlog::kafka::{KafkaConfig, KafkaLog};
 use trigon_eventlog::{EmbeddedConfig, EmbeddedLog, SharedLog};
 use trigon_runtime::shutdown::Drain;
 use trigon_runtime::tasks::TaskGroup;
@@ -100,6 +100,9 @@ async fn open_embedded(config: EmbeddedConfig) -> Result<Store, Failure> {
 
 /// The one place that opens the log in Kafka.
 fn open_kafka(config: KafkaConfig) -> Result<Store, Failure> {
-    let bootstrap = config.bootstrap.join(",");
-    Err(Failure::Failed(format!("this build of trigon cannot keep events in kafka ({bootstrap})")))
+    let log =
+        KafkaLog::open(config).map_err(|error| Failure::Usage(format!("--kafka: {}", Chain(&error))))?;
+    let log = Arc::new(log);
+    let closing = Arc::clone(&log);
+    Ok(Store { log, close: Box::pin(async move { closing.close().await }) })
 }
