@@ -63,6 +63,17 @@ impl Cursor {
         Self { watermark: offset, position: offset, unfinished: Vec::new() }
     }
 
+    /// The part of it that looks no further than `limit`: what lies from there on is read again after a restart.
+    #[must_use]
+    pub fn up_to(mut self, limit: Offset) -> Self {
+        if self.position > limit {
+            self.position = limit;
+            self.watermark = self.watermark.min(limit);
+            self.unfinished.retain(|unfinished| unfinished.offset < limit);
+        }
+        self
+    }
+
     /// Writes everything but the watermark as text of at most `limit` bytes.
     ///
     /// When it would be longer, the position is lowered and the events above it are left out: they are read
@@ -211,6 +222,16 @@ mod tests {
             if let Some(left_out) = cursor.unfinished.get(kept) {
                 prop_assert!(read.position <= left_out.offset);
             }
+        }
+
+        #[test]
+        fn what_is_cut_off_is_looked_at_again_and_the_rest_stays(cursor in cursors(), ahead in 0..20_000_u64) {
+            let limit = Offset(cursor.watermark.0.saturating_sub(100) + ahead);
+            let cut = cursor.clone().up_to(limit);
+            prop_assert_eq!(cut.position, cursor.position.min(limit));
+            prop_assert_eq!(cut.watermark, cursor.watermark.min(limit));
+            let below: Vec<_> = cursor.unfinished.iter().filter(|u| u.offset < cut.position).copied().collect();
+            prop_assert_eq!(cut.unfinished, below);
         }
 
         #[test]

@@ -59,6 +59,9 @@ impl Default for Config {
 /// How often the ends of partitions are looked up, for the lag.
 pub const EXTENT_INTERVAL: Duration = Duration::from_secs(5);
 
+/// How often the log is asked whether somebody has set the place of a Trigger.
+pub const MOVED_INTERVAL: Duration = Duration::from_secs(5);
+
 /// The handle of a dispatcher. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Dispatcher {

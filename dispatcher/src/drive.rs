@@ -16,16 +16,19 @@ use trigon_core::name::{GroupName, Offset, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, Trigger};
 use trigon_eventlog::{Batch, Commit, CommitError, LogError, Scan, SharedLog};
 
-use self::load::{LoadEnd, STARTED_INTERVAL, Wanted, load};
+use self::load::{Kind, LoadEnd, STARTED_INTERVAL, Wanted, load};
+use self::parking::{ParkEnd, Parking};
 pub(crate) use self::seat::Seat;
 use self::trouble::Trouble;
 use crate::attempt::{Attempt, LaneId};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::outbound::{Errand, Outbound, Report, now};
 use crate::partition::{Action, CommitResult, Input, ScanId};
 use crate::wait::{end_of, until};
 
 mod load;
+mod parking;
 mod seat;
 mod trouble;
 
@@ -83,8 +86,11 @@ pub(crate) struct Driver {
     pub(crate) log: SharedLog,
     pub(crate) outbound: Arc<Outbound>,
     pub(crate) metrics: Metrics,
+    pub(crate) clock: Clock,
     pub(crate) routes: watch::Receiver<Routes>,
     pub(crate) wish: watch::Receiver<Wish>,
+    /// Groups whose places somebody has set.
+    pub(crate) moves: mpsc::Receiver<Vec<GroupName>>,
     /// The routing table that the machine has and whose actions have not all been taken.
     pub(crate) taken: Option<u64>,
     /// Groups that stood in a topic of this name that is gone.
@@ -105,6 +111,8 @@ struct Work {
     loads: VecDeque<Wanted>,
     loading: Option<BoxFuture<'static, LoadEnd>>,
     load_trouble: Trouble,
+    parking: Parking,
+    under_park: Option<BoxFuture<'static, ParkEnd>>,
     /// The last loads are to be tried again when somebody has started the Triggers.
     is_waiting: bool,
     starts: Vec<Attempt>,
@@ -133,6 +141,8 @@ enum Woken {
     Read(ReadEnd),
     Committed(CommitEnds),
     Loaded(LoadEnd),
+    Parked(ParkEnd),
+    Moved(Vec<GroupName>),
     Routes,
     Wish,
     Time,
@@ -179,6 +189,8 @@ impl Driver {
                 Ok(()) = self.routes.changed() => Woken::Routes,
                 done = end_of(&mut work.committing) => Woken::Committed(done),
                 done = end_of(&mut work.loading) => Woken::Loaded(done),
+                done = end_of(&mut work.under_park) => Woken::Parked(done),
+                Some(groups) = self.moves.recv() => Woken::Moved(groups),
                 () = until(wake.map(TokioInstant::from_std)) => Woken::Time,
                 _ = reports.recv_many(&mut ended, REPORTS) => Woken::Reports,
                 Some(read) = work.reads.next(), if !work.reads.is_empty() => match read {
@@ -207,6 +219,23 @@ impl Driver {
                 Woken::Loaded(done) => {
                     work.loading = None;
                     self.loaded(work, done)
+                }
+                Woken::Parked(done) => {
+                    work.under_park = None;
+                    for offset in work.parking.ended(done, &self.seat.at) {
+                        self.metrics.undecodable.inc();
+                        self.seat.machine().handle(now(), Input::Parked { offset });
+                    }
+                    false
+                }
+                Woken::Moved(groups) => {
+                    let mut machine = self.seat.machine();
+                    for group in groups {
+                        if let Some(lane) = machine.lane_of(&group) {
+                            machine.handle(now(), Input::Moved { lane });
+                        }
+                    }
+                    false
                 }
                 Woken::Read(end) => self.read(work, end),
                 Woken::Time => {
@@ -268,7 +297,10 @@ impl Driver {
                         Action::Withdraw { lane } => withdrawn.push(lane),
                         Action::Load { lane, trigger } => {
                             self.seat.loading.fetch_add(1, Ordering::AcqRel);
-                            work.loads.push_back(Wanted { lane, trigger });
+                            work.loads.push_back(Wanted { lane, trigger, kind: Kind::First });
+                        }
+                        Action::Reload { lane, trigger } => {
+                            work.loads.push_back(Wanted { lane, trigger, kind: Kind::Again });
                         }
                         Action::Read { scan, from } => work.read(&self.log, &self.seat.at, scan, from),
                         Action::Close { scan } => {
@@ -280,7 +312,12 @@ impl Driver {
                             let at = self.seat.at.clone();
                             work.commits.push((lane, Commit { group: trigger.group.clone(), at, cursor }));
                         }
-                        Action::Undecodable { offset, reason } => self.undecodable(offset, &reason),
+                        Action::Undecodable { offset, record, reason } => {
+                            let (at, time) = (&self.seat.at, self.clock.now());
+                            let parked = crate::parked::undecodable(at, offset, &record, &reason, time);
+                            work.parking.push(now(), at, offset, parked, &reason);
+                        }
+                        Action::Moved { trigger, from, to } => self.moved(&trigger, from, to),
                         Action::Overtaken { trigger, from, to } => self.overtaken(&trigger, from, to),
                         Action::Drained => drained = true,
                     }
@@ -310,10 +347,13 @@ impl Driver {
         self.outbound.offer(self.run, errands)
     }
 
-    fn undecodable(&self, offset: Offset, reason: &str) {
-        self.metrics.undecodable.inc();
+    fn moved(&self, trigger: &Trigger, from: Offset, to: Offset) {
+        self.metrics.moved.inc();
         let TopicPartition { topic, partition } = &self.seat.at;
-        tracing::debug!(%topic, %partition, %offset, reason, "record passed over: it is not a CloudEvent");
+        tracing::info!(
+            trigger = %trigger.id, %topic, %partition, %from, %to,
+            "somebody has set the trigger's offset: it goes on there"
+        );
     }
 
     fn overtaken(&self, trigger: &Trigger, from: Offset, to: Offset) {
@@ -335,6 +375,9 @@ impl Driver {
                 lanes.into_iter().zip(log.commit(commits).await).collect()
             };
             work.committing = Some(commit.boxed());
+        }
+        if work.under_park.is_none() {
+            work.under_park = work.parking.next(&self.log, &self.seat.parked_topic);
         }
         if work.loading.is_none() {
             self.forget_loads(work);
@@ -365,10 +408,14 @@ impl Driver {
         let now = now();
         let mut machine = self.seat.machine();
         for (lane, result) in done {
-            if result.is_err() {
-                self.metrics.commit_failures.inc();
-            }
-            let result = if result.is_ok() { CommitResult::Durable } else { CommitResult::Failed };
+            let result = match result {
+                Ok(()) => CommitResult::Durable,
+                Err(CommitError::Moved(_)) => CommitResult::Moved,
+                Err(CommitError::Log(_)) => {
+                    self.metrics.commit_failures.inc();
+                    CommitResult::Failed
+                }
+            };
             machine.handle(now, Input::Committed { lane, result });
         }
         drop(machine);
@@ -381,12 +428,26 @@ impl Driver {
             self.seat.note_extent(extent);
         }
         let mut machine = self.seat.machine();
-        self.seat.loading.fetch_sub(done.loaded.len(), Ordering::AcqRel);
+        let first = done.loaded.iter().filter(|loaded| loaded.kind == Kind::First).count();
+        self.seat.loading.fetch_sub(first, Ordering::AcqRel);
         for loaded in done.loaded {
             if let Some(position) = loaded.beyond {
                 self.beyond(&loaded.trigger, position, loaded.cursor.position);
             }
-            machine.handle(now, Input::Loaded { lane: loaded.lane, cursor: loaded.cursor });
+            let (lane, cursor) = (loaded.lane, loaded.cursor);
+            let input = match loaded.kind {
+                Kind::First => Input::Loaded { lane, cursor },
+                Kind::Again => Input::Reloaded { lane, cursor: Some(cursor) },
+            };
+            machine.handle(now, input);
+        }
+        for Wanted { lane, trigger, .. } in done.vanished {
+            let TopicPartition { topic, partition } = &self.seat.at;
+            tracing::info!(
+                trigger = %trigger.id, %topic, %partition,
+                "somebody has deleted the trigger's offset: it goes on where it is"
+            );
+            machine.handle(now, Input::Reloaded { lane, cursor: None });
         }
         drop(machine);
         if done.has_started {
@@ -402,15 +463,17 @@ impl Driver {
     /// Forgets the loads of lanes that are gone: a Trigger that waits to be started and is deleted meanwhile would be
     /// waited for without an end.
     fn forget_loads(&self, work: &mut Work) {
-        let before = work.loads.len();
-        if before == 0 {
+        if work.loads.is_empty() {
             return;
         }
+        let count = |work: &Work| work.loads.iter().filter(|wanted| wanted.kind == Kind::First).count();
+        let before = count(work);
         let machine = self.seat.machine();
         work.loads.retain(|wanted| machine.is_loading(wanted.lane));
         drop(machine);
-        if work.loads.len() < before {
-            self.seat.loading.fetch_sub(before - work.loads.len(), Ordering::AcqRel);
+        let forgotten = before - count(work);
+        if forgotten > 0 {
+            self.seat.loading.fetch_sub(forgotten, Ordering::AcqRel);
             self.progress.notify_one();
         }
     }
@@ -456,6 +519,8 @@ impl Work {
             loads: VecDeque::new(),
             loading: None,
             load_trouble: Trouble::default(),
+            parking: Parking::default(),
+            under_park: None,
             is_waiting: false,
             starts: Vec::new(),
             lanes: HashSet::new(),

@@ -32,6 +32,7 @@ pub(crate) struct Metrics {
     replies: Family<ReplyLabels, Counter>,
     pub(crate) undecodable: Counter,
     pub(crate) overtaken: Counter,
+    pub(crate) moved: Counter,
     pub(crate) commit_failures: Counter,
     pub(crate) read_failures: Counter,
     pub(crate) redriven: Counter,
@@ -153,6 +154,7 @@ impl Metrics {
             replies: Family::default(),
             undecodable: Counter::default(),
             overtaken: Counter::default(),
+            moved: Counter::default(),
             commit_failures: Counter::default(),
             read_failures: Counter::default(),
             redriven: Counter::default(),
@@ -178,13 +180,18 @@ impl Metrics {
         );
         registry.register(
             "undecodable",
-            "Records passed over because they are no CloudEvents",
+            "Records that are no CloudEvents, parked",
             metrics.undecodable.clone(),
         );
         registry.register(
             "overtaken",
             "Offsets that retention removed before a Trigger got there",
             metrics.overtaken.clone(),
+        );
+        registry.register(
+            "moved",
+            "Places of Triggers that somebody has set with the log's tools",
+            metrics.moved.clone(),
         );
         registry.register("commit_failures", "Cursors not written", metrics.commit_failures.clone());
         registry.register("read_failures", "Reads of the log that failed", metrics.read_failures.clone());

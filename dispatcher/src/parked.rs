@@ -23,9 +23,9 @@ mod entry;
 mod ledger;
 mod ranges;
 
-pub use entry::ParkedEvent;
-pub(crate) use entry::record;
 use entry::{Entry, MARK_MAX, mark};
+pub use entry::{ParkedEvent, UNDECODABLE};
+pub(crate) use entry::{record, strip, undecodable};
 use ledger::{Ledger, each};
 use ranges::Ranges;
 
@@ -94,6 +94,8 @@ pub struct Redriven {
     pub sent: u64,
     /// Events whose Trigger is not there any more; they stay parked.
     pub orphaned: u64,
+    /// Records that are no CloudEvents and of no Trigger; they stay parked.
+    pub undecodable: u64,
 }
 
 /// Why parked events could not be read or sent again.
@@ -102,6 +104,11 @@ pub enum ParkedError {
     /// The parked topic cannot be read.
     #[error("could not read the parked events")]
     Read(#[from] LogError),
+    /// The one event that was meant is a record that no Trigger has seen.
+    #[error(
+        "parked event {0} is a record that is not a CloudEvent: it belongs to no trigger, and cannot be sent again"
+    )]
+    NoTrigger(Offset),
     /// The event, or the mark that it was sent, could not be appended. What was sent before stays sent.
     #[error("could not send parked events again after {} were sent", .so_far.sent)]
     Append {
@@ -220,6 +227,9 @@ impl Parked {
                 sleep(pace(sent, rate)).await;
             }
         }
+        if let Some(offset) = selection.offset.filter(|_| done.undecodable > 0) {
+            return Err(ParkedError::NoTrigger(offset));
+        }
         Ok(done)
     }
 
@@ -233,13 +243,17 @@ impl Parked {
         let mut sent = 0;
         let mut by_trigger: BTreeMap<&TriggerId, (Vec<_>, Ranges)> = BTreeMap::new();
         for event in events {
+            let Some(trigger) = &event.trigger else {
+                done.undecodable += 1;
+                continue;
+            };
             // Addressed to a Trigger that is gone, it would reach nobody and be lost.
-            if !broker.triggers.iter().any(|trigger| trigger.id == event.trigger) {
+            if !broker.triggers.iter().any(|known| known.id == *trigger) {
                 done.orphaned += 1;
                 continue;
             }
-            let (records, offsets) = by_trigger.entry(&event.trigger).or_default();
-            records.push(event.again().encode(now));
+            let (records, offsets) = by_trigger.entry(trigger).or_default();
+            records.push(event.again(trigger).encode(now));
             offsets.insert(event.offset);
         }
         for (trigger, (records, offsets)) in by_trigger {
@@ -338,7 +352,7 @@ impl Selection {
             return None;
         }
         let Entry::Event(event) = Entry::read(offset, record) else { return None };
-        let is_wanted = self.trigger.as_ref().is_none_or(|trigger| *trigger == event.trigger)
+        let is_wanted = self.trigger.as_ref().is_none_or(|trigger| Some(trigger) == event.trigger.as_ref())
             && self.id.as_ref().is_none_or(|id| id == event.envelope.event.id());
         is_wanted.then_some(*event)
     }

@@ -14,16 +14,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trigon_core::cursor::Cursor;
-use trigon_core::name::{Offset, TopicPartition, TriggerId};
+use trigon_core::name::{GroupName, Offset, TopicPartition, TriggerId};
 use trigon_core::routing::{Broker, Trigger};
 
 use self::lane::{Lane, Seat, Settled, Tenure};
 use self::scan::Scan;
 use self::standing::Standing;
+use self::unparked::Unparked;
 use crate::attempt::{AttemptId, LaneId, Outcome};
 
 pub use self::message::{Action, CommitResult, Input};
 pub use self::status::{LaneCounts, LanePhase, LaneStatus};
+pub use self::unparked::UNPARKED_BYTES;
 
 mod lane;
 mod message;
@@ -33,6 +35,7 @@ mod status;
 mod step;
 #[cfg(test)]
 mod tests;
+mod unparked;
 
 /// Names a scan within its partition; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -91,6 +94,12 @@ pub struct Partition {
     dirty: BTreeSet<LaneId>,
     /// Lanes with a commit under way.
     committing: usize,
+    /// Lanes whose place is being looked up again.
+    doubted: usize,
+    /// Records that are no CloudEvents and are not parked yet.
+    unparked: Unparked,
+    /// Lanes whose progress could not be committed to its end because of those.
+    held_back: BTreeSet<LaneId>,
     commit_due: Option<Instant>,
     idle_commit_due: Instant,
     actions: VecDeque<Action>,
@@ -130,6 +139,9 @@ impl Partition {
             timers: BinaryHeap::new(),
             dirty: BTreeSet::new(),
             committing: 0,
+            doubted: 0,
+            unparked: Unparked::default(),
+            held_back: BTreeSet::new(),
             commit_due: None,
             idle_commit_due: now + limits.idle_commit_interval,
             actions: VecDeque::new(),
@@ -155,6 +167,9 @@ impl Partition {
             Input::Read { scan, batch } => self.read(now, scan, &batch),
             Input::Finished { attempt, outcome, jitter } => self.finished(now, attempt, outcome, jitter),
             Input::Committed { lane, result } => self.committed(now, lane, result),
+            Input::Moved { lane } => self.doubt(lane),
+            Input::Reloaded { lane, cursor } => self.reloaded(now, lane, cursor),
+            Input::Parked { offset } => self.parked(now, offset),
             Input::Budget(bytes) => {
                 self.limits.budget = bytes;
                 self.ask_crowded_lanes();
@@ -206,9 +221,20 @@ impl Partition {
         self.actions.pop_front()
     }
 
-    /// Whether the answer to [`Action::Load`] is still wanted.
+    /// Whether the answer to [`Action::Load`] or [`Action::Reload`] is still wanted.
     pub fn is_loading(&self, lane: LaneId) -> bool {
-        self.lanes.get(&lane).is_some_and(|lane| lane.seat == Seat::Loading)
+        self.lanes.get(&lane).is_some_and(|lane| lane.seat == Seat::Loading || lane.is_doubted)
+    }
+
+    /// The groups that have their place here.
+    pub fn groups(&self) -> Vec<GroupName> {
+        let loaded = self.lanes.values().filter(|lane| lane.seat != Seat::Loading);
+        loaded.map(|lane| lane.trigger.group.clone()).collect()
+    }
+
+    /// The lane of a group.
+    pub fn lane_of(&self, group: &GroupName) -> Option<LaneId> {
+        self.lanes.values().find(|lane| lane.trigger.group == *group).map(|lane| lane.id)
     }
 
     // Routes and cursors
@@ -270,27 +296,92 @@ impl Partition {
     /// Ends a retiring lane once nothing of it is under way: commits, then forgets it.
     fn bury(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get(&id) else { return };
-        if lane.tenure == Tenure::Staying || !lane.is_idle() || lane.committing.is_some() {
+        if lane.tenure == Tenure::Staying || !lane.is_idle() || lane.committing.is_some() || lane.is_doubted {
             return;
         }
-        if lane.seat != Seat::Loading && lane.committed.as_ref() != Some(&lane.cursor(lane.position)) {
+        if lane.seat != Seat::Loading && lane.committed.as_ref() != Some(&self.cursor_of(lane)) {
             self.commit_lane(id);
             return;
         }
+        self.by_trigger.remove(&lane.trigger.id);
+        self.forget(id);
+    }
+
+    /// Removes a lane that has left its seat.
+    fn forget(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.remove(&id) else { return };
         if !lane.is_empty() {
             self.busy -= 1;
         }
         self.standing.remove(id);
-        self.by_trigger.remove(&lane.trigger.id);
-        self.lanes.remove(&id);
         self.dirty.remove(&id);
+        self.crowded.remove(&id);
+        self.held_back.remove(&id);
     }
 
     fn loaded(&mut self, id: LaneId, cursor: Cursor) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.seat == Seat::Loading) else { return };
+        self.unparked.look(cursor.position);
         lane.load(cursor);
         self.stand_up(id);
         self.bury(id);
+    }
+
+    /// Somebody has set the lane's place: it commits nothing until that is looked up, after a commit that is under way.
+    fn doubt(&mut self, id: LaneId) {
+        let Some(lane) = self.lanes.get_mut(&id) else { return };
+        if lane.seat == Seat::Loading || lane.is_doubted {
+            return;
+        }
+        lane.is_doubted = true;
+        self.doubted += 1;
+        if lane.committing.is_none() {
+            self.actions.push_back(Action::Reload { lane: id, trigger: Arc::clone(&lane.trigger) });
+        }
+    }
+
+    fn reloaded(&mut self, now: Instant, id: LaneId, cursor: Option<Cursor>) {
+        let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.is_doubted) else { return };
+        lane.is_doubted = false;
+        self.doubted -= 1;
+        match cursor {
+            Some(cursor) => self.relocate(id, cursor),
+            None => {
+                lane.committed = None;
+                self.dirty.insert(id);
+                if self.drain == Drain::Committing {
+                    self.commit_lane(id);
+                }
+                self.schedule_commit(now);
+                self.bury(id);
+            }
+        }
+    }
+
+    /// Lets another lane go on elsewhere in the place of this one, so that nothing that this one has begun is taken for
+    /// the other's.
+    fn relocate(&mut self, id: LaneId, cursor: Cursor) {
+        self.leave_seat(id, None);
+        self.actions.push_back(Action::Withdraw { lane: id });
+        let old = &self.lanes[&id];
+        let (trigger, from, to) = (Arc::clone(&old.trigger), old.watermark(old.position), cursor.watermark);
+        if old.tenure == Tenure::Retiring {
+            self.by_trigger.remove(&trigger.id);
+        } else {
+            let fresh = LaneId(self.next_lane);
+            self.next_lane += 1;
+            let mut lane = old.successor(fresh);
+            self.unparked.look(cursor.position);
+            lane.load(cursor);
+            self.lanes.insert(fresh, lane);
+            self.by_trigger.insert(trigger.id.clone(), fresh);
+            for place in self.by_place.iter_mut().filter(|place| **place == id) {
+                *place = fresh;
+            }
+            self.stand_up(fresh);
+        }
+        self.forget(id);
+        self.actions.push_back(Action::Moved { trigger, from, to });
     }
 
     // Attempts
@@ -334,11 +425,25 @@ impl Partition {
     }
 
     fn mark_moved_lanes(&mut self) {
-        for (id, lane) in &self.lanes {
-            if lane.committed.as_ref().is_some_and(|cursor| *cursor != lane.cursor(self.position_of(lane))) {
-                self.dirty.insert(*id);
-            }
+        let moved =
+            |lane: &&Lane| lane.committed.as_ref().is_some_and(|cursor| *cursor != self.cursor_of(lane));
+        let moved: Vec<LaneId> = self.lanes.values().filter(moved).map(|lane| lane.id).collect();
+        self.dirty.extend(moved);
+    }
+
+    /// The progress that may be committed: not beyond a record that has yet to be parked, or a crash would lose it.
+    fn cursor_of(&self, lane: &Lane) -> Cursor {
+        let cursor = lane.cursor(self.position_of(lane));
+        match self.unparked.gate() {
+            Some(gate) if gate >= lane.floor => cursor.up_to(gate),
+            _ => cursor,
         }
+    }
+
+    fn parked(&mut self, now: Instant, offset: Offset) {
+        self.unparked.remove(offset);
+        self.dirty.append(&mut self.held_back);
+        self.schedule_commit(now);
     }
 
     fn commit_dirty_lanes(&mut self) {
@@ -350,12 +455,15 @@ impl Partition {
     /// Asks for a commit unless one is under way; then the lane stays dirty.
     fn commit_lane(&mut self, id: LaneId) {
         let Some(lane) = self.lanes.get(&id) else { return };
-        let cursor = lane.cursor(self.position_of(lane));
-        let lane = self.lanes.get_mut(&id).expect("it was there a line above");
-        if lane.committing.is_some() || lane.seat == Seat::Loading {
+        if lane.committing.is_some() || lane.is_doubted || lane.seat == Seat::Loading {
             return;
         }
+        let cursor = self.cursor_of(lane);
+        if self.unparked.gate().is_some() {
+            self.held_back.insert(id);
+        }
         self.dirty.remove(&id);
+        let lane = self.lanes.get_mut(&id).expect("it was there above");
         if lane.committed.as_ref() == Some(&cursor) {
             return;
         }
@@ -368,6 +476,7 @@ impl Partition {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         let Some(cursor) = lane.committing.take() else { return };
         self.committing -= 1;
+        let is_doubted = lane.is_doubted;
         match result {
             CommitResult::Durable => {
                 lane.committed = Some(cursor);
@@ -379,6 +488,15 @@ impl Partition {
             CommitResult::Failed => {
                 self.dirty.insert(id);
             }
+            CommitResult::Moved => {
+                self.dirty.insert(id);
+                if !is_doubted {
+                    self.doubt(id);
+                }
+            }
+        }
+        if is_doubted && let Some(lane) = self.lanes.get(&id) {
+            self.actions.push_back(Action::Reload { lane: id, trigger: Arc::clone(&lane.trigger) });
         }
         self.schedule_commit(now);
     }
@@ -400,12 +518,16 @@ impl Partition {
 
     /// Commits what the last attempts have changed, and is done when that is durable.
     fn finish_drain(&mut self) {
-        if self.drain == Drain::Asked && self.lanes.values().all(Lane::is_idle) {
+        if self.drain == Drain::Asked && self.unparked.is_empty() && self.lanes.values().all(Lane::is_idle) {
             self.drain = Drain::Committing;
             self.mark_moved_lanes();
             self.commit_dirty_lanes();
         }
-        if self.drain == Drain::Committing && self.dirty.is_empty() && self.committing == 0 {
+        if self.drain == Drain::Committing
+            && self.dirty.is_empty()
+            && self.committing == 0
+            && self.doubted == 0
+        {
             self.drain = Drain::Done;
             self.actions.push_back(Action::Drained);
         }

@@ -217,6 +217,10 @@ async fn redrive(arguments: &RedriveArguments, terminal: &Terminal) -> Result<()
     if done.orphaned > 0 {
         terminal.note(format_args!("{} stay parked: their Trigger is gone", done.orphaned))?;
     }
+    if done.undecodable > 0 {
+        let records = done.undecodable;
+        terminal.note(format_args!("{records} stay parked: they are records that are not CloudEvents"))?;
+    }
     match done.error {
         Some(error) => Err(Failure::Failed(format!("stopped after {}: {error}", done.sent))),
         None => Ok(()),
@@ -226,6 +230,9 @@ async fn redrive(arguments: &RedriveArguments, terminal: &Terminal) -> Result<()
 fn json_line(view: &ParkedView) -> String {
     format!("{}\n", serde_json::to_string(view).expect("texts and numbers are JSON"))
 }
+
+/// Whose a record is that is not a CloudEvent.
+const NO_TRIGGER: &str = "no trigger";
 
 /// What the list shows of an event.
 struct Row {
@@ -250,7 +257,8 @@ impl Row {
         // An event without these would not have been accepted.
         let glance = serde_json::from_str(event.get()).unwrap_or_default();
         let (name, parked_at) = (id.clone(), parked_at.clone());
-        Self { name, parked_at, trigger: trigger.clone(), glance, reason: reason.clone() }
+        let trigger = trigger.clone().unwrap_or_else(|| NO_TRIGGER.to_owned());
+        Self { name, parked_at, trigger, glance, reason: shown::plain(reason) }
     }
 }
 
@@ -273,12 +281,13 @@ fn text(view: ParkedView) -> Result<String, Failure> {
     let event = json::parse(&Bytes::from(String::from(Box::<str>::from(view.event))))
         .map_err(|error| Failure::of("could not read the event", &error))?;
     let answer = event.attribute("knativeerrordata").map(shown::answer).unwrap_or_default();
+    let headers = shown::headers(&view.headers);
     Ok(format!(
-        "{} parked {} for {}\n  {}\n{answer}  {}\n{}",
+        "{} parked {} for {}\n  {}\n{answer}{headers}  {}\n{}",
         styled(BOLD, view.id),
         view.parked_at,
-        styled(BOLD, view.trigger),
-        styled(BAD, view.reason),
+        styled(BOLD, view.trigger.as_deref().unwrap_or(NO_TRIGGER)),
+        styled(BAD, shown::plain(&view.reason)),
         styled(DIM, format_args!("accepted as {}/{}", view.partition, view.offset)),
         shown::event(&event)
     ))

@@ -39,9 +39,24 @@ pub(crate) fn event(event: &Event) -> String {
     text
 }
 
+/// The headers of a record, one per line, indented; they may come from anybody.
+pub(crate) fn headers(headers: &[(String, String)]) -> String {
+    let mut text = String::new();
+    let width = headers.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    for (name, value) in headers {
+        line(&mut text, &plain(name), width, value);
+    }
+    text
+}
+
+/// Without control characters.
+pub(crate) fn plain(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '·' } else { c }).collect()
+}
+
 /// A name and a value without control characters, indented.
 fn line(text: &mut String, name: &str, width: usize, value: &str) {
-    let shown: String = value.chars().map(|c| if c.is_control() { '·' } else { c }).collect();
+    let shown = plain(value);
     let name = styled(NAME, format_args!("{name:width$}"));
     writeln!(text, "  {name}  {shown}").expect("a String takes every text");
 }

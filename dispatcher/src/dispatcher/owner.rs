@@ -15,10 +15,10 @@ use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval};
 use trigon_core::name::{BrokerId, GroupName, TopicName, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
 use trigon_eventlog::{
-    Difference, Extent, LogError, Ownership, OwnershipChange, REVOKE_DEADLINE, Unplaced, places,
+    Difference, Extent, LogError, Ownership, OwnershipChange, Place, REVOKE_DEADLINE, Unplaced, places,
 };
 
-use super::{Config, DispatcherError, DrainOrder, Drained, EXTENT_INTERVAL, Served, Shared};
+use super::{Config, DispatcherError, DrainOrder, Drained, EXTENT_INTERVAL, MOVED_INTERVAL, Served, Shared};
 use crate::drive::{Driver, End, Ended, Routes, Seat, Wish};
 use crate::metrics::Metrics;
 use crate::outbound::now;
@@ -41,7 +41,7 @@ pub(super) struct Owner {
     pub(super) served: watch::Sender<Served>,
     pub(super) orders: mpsc::Receiver<DrainOrder>,
     pub(super) drivers: JoinSet<Ended>,
-    pub(super) driven: BTreeMap<TopicPartition, watch::Sender<Wish>>,
+    pub(super) driven: BTreeMap<TopicPartition, Driven>,
     pub(super) by_task: BTreeMap<Id, TopicPartition>,
     /// Assigned again while the last run had not ended.
     pub(super) again: BTreeSet<TopicPartition>,
@@ -68,6 +68,12 @@ pub(super) struct Owner {
     pub(super) last_run: u64,
 }
 
+/// What the owner tells a driver.
+pub(super) struct Driven {
+    wishes: watch::Sender<Wish>,
+    moves: mpsc::Sender<Vec<GroupName>>,
+}
+
 /// What the log is asked beside the loop: it may take its time.
 #[derive(Default)]
 struct Asked {
@@ -75,6 +81,7 @@ struct Asked {
     /// The topics have changed since they were asked about.
     topics_again: bool,
     places: Option<BoxFuture<'static, Placing>>,
+    moved: Option<BoxFuture<'static, Vec<Place>>>,
     extents: Option<BoxFuture<'static, Vec<Result<Extent, LogError>>>>,
     /// The seats that the extents are for.
     extents_of: Vec<Arc<Seat>>,
@@ -101,6 +108,8 @@ enum Woken {
     Retry,
     ExtentsDue,
     Extents(Vec<Result<Extent, LogError>>),
+    MovedDue,
+    Moved(Vec<Place>),
     Topics(Vec<Created>),
     Progress,
     Placed(Placing),
@@ -112,6 +121,8 @@ impl Owner {
         let mut ownership = self.shared.log.own(BTreeSet::new()).await.map_err(DispatcherError::Ownership)?;
         let mut extents = interval(EXTENT_INTERVAL);
         extents.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut moved = interval(MOVED_INTERVAL);
+        moved.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked = Asked::default();
         self.ensure_topics(&mut asked);
         loop {
@@ -126,7 +137,9 @@ impl Owner {
                 placed = end_of(&mut asked.places) => Woken::Placed(placed),
                 () = self.progress.notified() => Woken::Progress,
                 found = end_of(&mut asked.extents) => Woken::Extents(found),
+                places = end_of(&mut asked.moved) => Woken::Moved(places),
                 _ = extents.tick() => Woken::ExtentsDue,
+                _ = moved.tick() => Woken::MovedDue,
             };
             match woken {
                 Woken::Drain(order) => return self.drain(&mut *ownership, order).await,
@@ -164,6 +177,11 @@ impl Owner {
                             seat.note_extent(extent);
                         }
                     }
+                }
+                Woken::MovedDue => self.look_for_moves(&mut asked),
+                Woken::Moved(places) => {
+                    asked.moved = None;
+                    self.tell_moves(places);
                 }
                 Woken::Progress => {}
                 Woken::Placed(placing) => {
@@ -333,6 +351,7 @@ impl Owner {
         self.last_run += 1;
         let machine = Partition::new(at.clone(), self.config.partition, now());
         let seat = Arc::new(Seat::new(broker, machine));
+        let (moves, moved) = mpsc::channel(1);
         let (wishes, wish) = watch::channel(Wish { budget: self.config.partition.budget, end: End::Open });
         let driver = Driver {
             run: self.last_run,
@@ -341,8 +360,10 @@ impl Owner {
             log: Arc::clone(&self.shared.log),
             outbound: Arc::clone(&self.shared.outbound),
             metrics: self.metrics.clone(),
+            clock: self.shared.clock.clone(),
             routes: self.routes.subscribe(),
             wish,
+            moves: moved,
             taken: None,
             stood: self.stood.get(&at.topic).cloned().unwrap_or_default(),
             progress: Arc::clone(&self.progress),
@@ -350,7 +371,7 @@ impl Owner {
         };
         let task = self.drivers.spawn(driver.run());
         self.by_task.insert(task.id(), at.clone());
-        self.driven.insert(at.clone(), wishes);
+        self.driven.insert(at.clone(), Driven { wishes, moves });
         self.seat(at, Some(seat));
     }
 
@@ -363,21 +384,21 @@ impl Owner {
     }
 
     fn wish(&self, at: &TopicPartition, end: End) {
-        if let Some(wishes) = self.driven.get(at) {
-            wishes.send_modify(|wish| wish.end = end);
+        if let Some(driven) = self.driven.get(at) {
+            driven.wishes.send_modify(|wish| wish.end = end);
         }
     }
 
     fn share_memory(&self) {
         let share = self.config.memory / self.driven.len().max(1);
-        for wishes in self.driven.values() {
-            wishes.send_if_modified(|wish| std::mem::replace(&mut wish.budget, share) != share);
+        for driven in self.driven.values() {
+            driven.wishes.send_if_modified(|wish| std::mem::replace(&mut wish.budget, share) != share);
         }
     }
 
     fn ended(&mut self, ownership: &mut dyn Ownership, id: Id, ended: Ended) {
         let Some(at) = self.by_task.remove(&id) else { return };
-        let wished = self.driven.remove(&at).map(|wishes| wishes.borrow().end);
+        let wished = self.driven.remove(&at).map(|driven| driven.wishes.borrow().end);
         self.seat(at.clone(), None);
         tracing::debug!(topic = %at.topic, partition = %at.partition, ?ended, "partition ended");
         if matches!(wished, Some(End::Drain(_))) {
@@ -402,6 +423,35 @@ impl Owner {
         if !at.is_empty() {
             let log = Arc::clone(&self.shared.log);
             asked.extents = Some(async move { log.extents(&at).await }.boxed());
+        }
+    }
+
+    fn look_for_moves(&self, asked: &mut Asked) {
+        if asked.moved.is_some() {
+            return;
+        }
+        let mut all = Vec::new();
+        for seat in self.shared.seats() {
+            all.extend(seat.groups().into_iter().map(|group| Place { group, at: seat.at.clone() }));
+        }
+        if !all.is_empty() {
+            let log = Arc::clone(&self.shared.log);
+            asked.moved = Some(async move { log.moved(&all).await }.boxed());
+        }
+    }
+
+    fn tell_moves(&self, places: Vec<Place>) {
+        let mut moved: BTreeMap<TopicPartition, Vec<GroupName>> = BTreeMap::new();
+        for Place { group, at } in places {
+            moved.entry(at).or_default().push(group);
+        }
+        for (at, groups) in moved {
+            // When the driver has yet to take the last ones, the log says these again.
+            if let Some(driven) = self.driven.get(&at)
+                && driven.moves.try_send(groups).is_err()
+            {
+                tracing::debug!(topic = %at.topic, partition = %at.partition, "places that were set wait");
+            }
         }
     }
 

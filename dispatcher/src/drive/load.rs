@@ -27,6 +27,16 @@ const LOOK_UPS: usize = 16;
 pub(super) struct Wanted {
     pub(super) lane: LaneId,
     pub(super) trigger: Arc<Trigger>,
+    pub(super) kind: Kind,
+}
+
+/// Why a place is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// The Trigger is to go on there, or to be placed.
+    First,
+    /// Somebody may have set it.
+    Again,
 }
 
 /// Where a Trigger stands.
@@ -34,6 +44,7 @@ pub(super) struct Wanted {
 pub(super) struct Loaded {
     pub(super) lane: LaneId,
     pub(super) trigger: Arc<Trigger>,
+    pub(super) kind: Kind,
     pub(super) cursor: Cursor,
     /// Where it stood, if that was beyond the end of the log.
     pub(super) beyond: Option<Offset>,
@@ -47,6 +58,8 @@ pub(super) struct LoadEnd {
     pub(super) again: Vec<Wanted>,
     /// To be tried again, because somebody else has to start them first.
     pub(super) waiting: Vec<Wanted>,
+    /// Asked for again, and gone.
+    pub(super) vanished: Vec<Wanted>,
     /// Whether Triggers were started in all partitions.
     pub(super) has_started: bool,
     pub(super) error: Option<LogError>,
@@ -111,6 +124,7 @@ pub(super) async fn load(
     for (wanted, found) in wanted.into_iter().zip(found) {
         match found {
             Ok(Some(cursor)) => end.loaded.push(within(wanted, cursor, extent)),
+            Ok(None) if wanted.kind == Kind::Again => end.vanished.push(wanted),
             Ok(None) => absent.push(wanted),
             Err(error) => end.fail(vec![wanted], error),
         }
@@ -190,7 +204,8 @@ async fn begin(
         let results: Vec<_> = results.by_ref().take(count).collect();
         match results.into_iter().collect::<Result<Vec<()>, _>>() {
             Ok(_) => {
-                end.loaded.push(Loaded { lane: wanted.lane, trigger: wanted.trigger, cursor, beyond: None });
+                let Wanted { lane, trigger, kind } = wanted;
+                end.loaded.push(Loaded { lane, trigger, kind, cursor, beyond: None });
             }
             // Somebody else was faster.
             Err(CommitError::Moved(_)) => end.again.push(wanted),
@@ -243,14 +258,15 @@ async fn starts(
 /// on at the end: waiting for the old offset to come round would skip new events for long. What was accepted between
 /// the loss and this load is skipped, which is why it is told; starting at the beginning would repeat days.
 fn within(wanted: Wanted, cursor: Cursor, extent: Extent) -> Loaded {
-    let Wanted { lane, trigger } = wanted;
+    let Wanted { lane, trigger, kind } = wanted;
     if cursor.position <= extent.end {
-        return Loaded { lane, trigger, cursor, beyond: None };
+        return Loaded { lane, trigger, kind, cursor, beyond: None };
     }
     let beyond = Some(cursor.position);
     let unfinished: Vec<_> = cursor.unfinished.into_iter().filter(|u| u.offset < extent.end).collect();
     let watermark = unfinished.first().map_or(extent.end, |first| first.offset);
-    Loaded { lane, trigger, cursor: Cursor { watermark, position: extent.end, unfinished }, beyond }
+    let cursor = Cursor { watermark, position: extent.end, unfinished };
+    Loaded { lane, trigger, kind, cursor, beyond }
 }
 
 impl Wanted {

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use trigon_core::name::{BrokerId, TopicName, TopicPartition};
+use trigon_core::name::{BrokerId, GroupName, TopicName, TopicPartition};
 use trigon_core::routing::Broker;
 use trigon_eventlog::Extent;
 
@@ -39,6 +39,11 @@ impl Seat {
     /// How every lane stands.
     pub(crate) fn lanes(&self) -> Vec<LaneStatus> {
         self.machine().status()
+    }
+
+    /// The groups that have their place here.
+    pub(crate) fn groups(&self) -> Vec<GroupName> {
+        self.machine().groups()
     }
 
     /// The offsets that the partition had when they were last looked up.

@@ -1,5 +1,6 @@
 //! Failures of the log: how long to wait before the next try, and when to say so.
 
+use std::fmt::Display;
 use std::time::Duration;
 
 use trigon_core::name::TopicPartition;
@@ -26,24 +27,33 @@ impl Trouble {
 
     /// Counts, and says so once when trouble begins or ends; `true` when it will not end.
     pub(super) fn note(&mut self, error: Option<&LogError>, at: &TopicPartition, what: &'static str) -> bool {
-        let TopicPartition { topic, partition } = at;
         match error {
             None => {
-                if std::mem::take(&mut self.0) > 0 {
-                    tracing::info!(%topic, %partition, what, "the log works again");
-                }
+                self.over(at, what);
                 false
             }
             Some(error) => {
-                if self.0 == 0 {
-                    tracing::warn!(%topic, %partition, what, %error, "the log fails");
-                }
-                self.0 = self.0.saturating_add(1);
+                self.failed(error, at, what);
                 match error {
                     LogError::UnknownTopic(_) | LogError::UnknownPartition(_) | LogError::Closed => true,
                     LogError::NoSpace | LogError::Failed(_) => false,
                 }
             }
         }
+    }
+
+    pub(super) fn over(&mut self, at: &TopicPartition, what: &'static str) {
+        let TopicPartition { topic, partition } = at;
+        if std::mem::take(&mut self.0) > 0 {
+            tracing::info!(%topic, %partition, what, "the log works again");
+        }
+    }
+
+    pub(super) fn failed(&mut self, error: &dyn Display, at: &TopicPartition, what: &'static str) {
+        let TopicPartition { topic, partition } = at;
+        if self.0 == 0 {
+            tracing::warn!(%topic, %partition, what, %error, "the log fails");
+        }
+        self.0 = self.0.saturating_add(1);
     }
 }

@@ -56,7 +56,12 @@ impl Ledger {
 
     fn enter(&mut self, entry: Entry) {
         match entry {
-            Entry::Event(event) => *self.waiting.entry(event.trigger).or_default() += 1,
+            Entry::Event(event) => {
+                // A record that is no CloudEvent is nobody's.
+                if let Some(trigger) = event.trigger {
+                    *self.waiting.entry(trigger).or_default() += 1;
+                }
+            }
             Entry::Redriven(trigger, offsets) => {
                 let mut marked = 0_u64;
                 for offset in offsets.iter() {

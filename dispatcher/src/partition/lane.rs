@@ -50,6 +50,10 @@ pub(super) struct Lane {
     pub(super) counts: LaneCounts,
     pub(super) committed: Option<Cursor>,
     pub(super) committing: Option<Cursor>,
+    /// Somebody has set its place: nothing is committed until that has been looked up.
+    pub(super) is_doubted: bool,
+    /// Where its cursor stood when it was loaded: what lies below is not its own doing.
+    pub(super) floor: Offset,
     entries: BTreeMap<Offset, Entry>,
     /// Unfinished events of the loaded cursor that have not been read again yet.
     recovered: BTreeMap<Offset, Progress>,
@@ -117,6 +121,8 @@ impl Lane {
             counts: LaneCounts::default(),
             committed: None,
             committing: None,
+            is_doubted: false,
+            floor: Offset(0),
             entries: BTreeMap::new(),
             recovered: BTreeMap::new(),
             ready: BTreeSet::new(),
@@ -127,8 +133,17 @@ impl Lane {
         }
     }
 
+    /// The lane that goes on elsewhere with the Trigger of this one, which is forgotten.
+    pub(super) fn successor(&self, id: LaneId) -> Self {
+        let held = u64::try_from(self.entries.len()).unwrap_or(u64::MAX);
+        let (matched, moved) = (self.counts.matched - held, self.counts.moved + 1);
+        let counts = LaneCounts { matched, moved, ..self.counts };
+        Self { counts, ..Self::new(id, Arc::clone(&self.trigger)) }
+    }
+
     pub(super) fn load(&mut self, cursor: Cursor) {
         self.seat = Seat::Aside;
+        self.floor = cursor.position;
         self.position = cursor.position;
         self.recovered = cursor.unfinished.iter().map(|u| (u.offset, u.progress)).collect();
         self.committed = Some(cursor);

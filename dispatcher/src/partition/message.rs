@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use trigon_core::cursor::Cursor;
 use trigon_core::name::Offset;
+use trigon_core::record::Record;
 use trigon_core::routing::{Broker, Trigger};
 use trigon_eventlog::Batch;
 
@@ -46,6 +47,23 @@ pub enum Input {
         /// Whether it is durable.
         result: CommitResult,
     },
+    /// Somebody has set the lane's place in the log: it is to go on there.
+    Moved {
+        /// The lane.
+        lane: LaneId,
+    },
+    /// The cursor that [`Action::Reload`] asked for.
+    Reloaded {
+        /// The lane that asked.
+        lane: LaneId,
+        /// Where it is to go on; `None` when its place was deleted, and it is to go on where it is.
+        cursor: Option<Cursor>,
+    },
+    /// What [`Action::Undecodable`] asked for is durable.
+    Parked {
+        /// The record.
+        offset: Offset,
+    },
     /// The share of memory for held events has changed.
     Budget(usize),
     /// Start nothing any more; finish what is in flight, commit, and say [`Action::Drained`].
@@ -59,6 +77,8 @@ pub enum CommitResult {
     Durable,
     /// It was not written.
     Failed,
+    /// It was not written, because somebody has set the place meanwhile.
+    Moved,
 }
 
 /// What is to be done.
@@ -66,6 +86,13 @@ pub enum CommitResult {
 pub enum Action {
     /// Find out where the Trigger stands in this partition and answer with [`Input::Loaded`].
     Load {
+        /// To be given back.
+        lane: LaneId,
+        /// Whose cursor is wanted.
+        trigger: Arc<Trigger>,
+    },
+    /// Look again where the Trigger stands in this partition, place it nowhere, and answer with [`Input::Reloaded`].
+    Reload {
         /// To be given back.
         lane: LaneId,
         /// Whose cursor is wanted.
@@ -100,10 +127,13 @@ pub enum Action {
         /// The progress.
         cursor: Cursor,
     },
-    /// A record is not a CloudEvent; it was passed over (KAF-11).
+    /// A record is not a CloudEvent; it was passed over (KAF-11). Park it and answer with [`Input::Parked`]. Until then
+    /// no progress beyond it is committed.
     Undecodable {
         /// Where it is.
         offset: Offset,
+        /// It.
+        record: Record,
         /// Why it is not.
         reason: String,
     },
@@ -114,6 +144,15 @@ pub enum Action {
         /// The first offset that is missing.
         from: Offset,
         /// The first offset that is there again.
+        to: Offset,
+    },
+    /// Somebody had set the Trigger's place: what it held is forgotten, and it goes on there.
+    Moved {
+        /// Whose place.
+        trigger: Arc<Trigger>,
+        /// Up to where it was finished.
+        from: Offset,
+        /// Where it goes on.
         to: Offset,
     },
     /// Everything is finished and committed; the machine does nothing more.

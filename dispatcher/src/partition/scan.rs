@@ -107,13 +107,14 @@ impl Partition {
             self.scans.insert(scan, fresh);
             self.pick_up(scan, position, position.next());
         }
+        let has_room = self.unparked.has_room();
         let actions = &mut self.actions;
         self.scans.retain(|&id, scan| {
             if scan.lanes.is_empty() {
                 actions.push_back(Action::Close { scan: id });
                 return false;
             }
-            if scan.read == ReadState::Idle {
+            if scan.read == ReadState::Idle && has_room {
                 scan.read = ReadState::Asked;
                 actions.push_back(Action::Read { scan: id, from: scan.position });
             }
@@ -135,15 +136,21 @@ impl Partition {
         let to = other.map_or(batch.next, |(_, position)| position);
         self.pick_up(id, from, to);
         self.overtake(id, from, batch.start.min(to));
+        let mut looked = to;
         for (offset, record) in &batch.records {
             if *offset < from {
                 continue;
             }
-            if *offset >= to || self.scans[&id].lanes.is_empty() {
+            if *offset >= to {
+                break;
+            }
+            if self.scans[&id].lanes.is_empty() {
+                looked = *offset;
                 break;
             }
             self.offer(id, *offset, record);
         }
+        self.unparked.look(looked);
         let scan = self.scans.get_mut(&id).expect("nothing above closes scans");
         scan.position = to.max(from);
         self.forget_missing(id, from, to);
@@ -207,7 +214,10 @@ impl Partition {
         let envelope = match Envelope::decode(record) {
             Ok(envelope) => Arc::new(envelope),
             Err(undecodable) => {
-                self.actions.push_back(Action::Undecodable { offset, reason: undecodable.reason });
+                if self.unparked.insert(offset, record) {
+                    let (record, reason) = (record.clone(), undecodable.reason);
+                    self.actions.push_back(Action::Undecodable { offset, record, reason });
+                }
                 return;
             }
         };

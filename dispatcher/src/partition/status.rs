@@ -36,7 +36,8 @@ pub struct LaneStatus {
 
 /// What has happened in a lane since the process started.
 ///
-/// `matched = delivered + dead_lettered + parked + queued + in_flight + retrying` at any time.
+/// `matched = delivered + dead_lettered + parked + queued + in_flight + retrying` at any time: what a lane forgets
+/// because its place was set has not matched.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LaneCounts {
     /// Events that the filter let through.
@@ -53,6 +54,8 @@ pub struct LaneCounts {
     pub failures: u64,
     /// Offsets that retention removed before the lane got there.
     pub overtaken: u64,
+    /// How often somebody has set the lane's place.
+    pub moved: u64,
 }
 
 /// What a lane is doing.

@@ -10,6 +10,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use bytestring::ByteString;
 use futures::future::BoxFuture;
 use futures::stream;
 use serde::{Deserialize, Serialize};
@@ -226,19 +227,25 @@ impl ParkedView {
         Self {
             id: format!("{broker}/{}", parked.offset),
             broker: broker.to_string(),
-            trigger: parked.trigger.to_string(),
+            trigger: parked.trigger.as_ref().map(ToString::to_string),
             partition: parked.original.partition.0,
             offset: parked.original.offset.0,
             parked_at: shown::rfc3339(parked.parked_at),
             reason: parked.reason.clone(),
+            headers: parked.headers.iter().map(readable).collect(),
             event: shown::event_json(&parked.envelope.event),
         }
     }
+}
+
+fn readable((name, value): &(ByteString, Bytes)) -> (String, String) {
+    (name.to_string(), String::from_utf8_lossy(value).into_owned())
 }
 
 impl RedriveLine {
     fn add(&mut self, done: Redriven) {
         self.sent += done.sent;
         self.orphaned += done.orphaned;
+        self.undecodable += done.undecodable;
     }
 }

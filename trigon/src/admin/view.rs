@@ -173,8 +173,8 @@ pub(crate) struct ParkedView {
     pub(crate) id: String,
     /// The `namespace/name` of its Broker.
     pub(crate) broker: String,
-    /// The `namespace/name` of the Trigger that it was parked for.
-    pub(crate) trigger: String,
+    /// The `namespace/name` of the Trigger that it was parked for; none for a record that is not a CloudEvent.
+    pub(crate) trigger: Option<String>,
     /// The partition in which it was accepted.
     pub(crate) partition: u32,
     /// Its offset there.
@@ -183,6 +183,9 @@ pub(crate) struct ParkedView {
     pub(crate) parked_at: String,
     /// Why it could not be delivered.
     pub(crate) reason: String,
+    /// The headers of a record that is not a CloudEvent, and its key as `key`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) headers: Vec<(String, String)>,
     /// It, in the JSON format, with the attributes that say why it failed.
     pub(crate) event: Box<RawValue>,
 }
@@ -194,6 +197,9 @@ pub(crate) struct RedriveLine {
     pub(crate) sent: u64,
     /// Events whose Trigger is gone; they stay parked.
     pub(crate) orphaned: u64,
+    /// Records that are no CloudEvents; they stay parked.
+    #[serde(default)]
+    pub(crate) undecodable: u64,
     /// Why it went no further.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) error: Option<String>,
