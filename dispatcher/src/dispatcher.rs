@@ -183,6 +183,7 @@ impl Dispatcher {
             verified: HashSet::new(),
             placed: HashSet::new(),
             unplaced: BTreeMap::new(),
+            patience: None,
             stood: BTreeMap::new(),
             stranded: BTreeSet::new(),
             retry: None,

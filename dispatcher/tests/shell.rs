@@ -13,7 +13,11 @@ mod failing_log;
 mod lifecycle;
 #[path = "shell/parked.rs"]
 mod parked;
+#[path = "shell/replicas.rs"]
+mod replicas;
 #[path = "shell/replies.rs"]
 mod replies;
+#[path = "shell/shared_log.rs"]
+mod shared_log;
 #[path = "shell/world.rs"]
 mod world;

@@ -28,6 +28,12 @@ use crate::wait::{end_of, until};
 /// The wait before something that failed in the log is tried again.
 const RETRY_INTERVAL: Duration = Duration::from_secs(1);
 
+/// The wait before the log is asked again about a topic that may have been deleted.
+const DOUBT_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The wait before the log is asked again about places that were not there.
+const PLACES_INTERVAL: Duration = Duration::from_millis(100);
+
 /// Topics that are created at once.
 const TOPICS_AT_ONCE: usize = 8;
 
@@ -57,6 +63,8 @@ pub(super) struct Owner {
     pub(super) placed: HashSet<BrokerId>,
     /// Why others were found not to.
     pub(super) unplaced: BTreeMap<BrokerId, String>,
+    /// The log is not asked about places again before this.
+    pub(super) patience: Option<TokioInstant>,
     /// For topics that were deleted while their Broker lived: the groups that stood there.
     pub(super) stood: BTreeMap<TopicName, Arc<HashSet<GroupName>>>,
     /// Partitions that are ours and were found gone: they are tried again until the log takes them away.
@@ -189,7 +197,7 @@ impl Owner {
                     self.take_places(placing);
                 }
             }
-            if asked.places.is_none() && asked.topics.is_none() && self.retry.is_none() {
+            if asked.places.is_none() && self.patience.is_none_or(|until| until <= TokioInstant::now()) {
                 asked.places = self.ask_places();
             }
             self.tell_served();
@@ -201,6 +209,7 @@ impl Owner {
         let Routes { generation, table: last } = self.routes.borrow().clone();
         if !Arc::ptr_eq(&table, &last) {
             self.placed.clear();
+            self.patience = None;
             let groups = table.brokers.values().flat_map(|broker| &broker.triggers);
             let groups: HashSet<&GroupName> = groups.map(|trigger| &trigger.group).collect();
             self.verified.retain(|group| groups.contains(group));
@@ -292,7 +301,7 @@ impl Owner {
             .collect();
         self.stood.insert(topic.clone(), Arc::new(groups));
         self.placed.retain(|id| table.brokers.get(id).is_none_or(|broker| broker.topic != *topic));
-        self.try_again_in(RETRY_INTERVAL / 10);
+        self.try_again_in(DOUBT_INTERVAL);
     }
 
     /// The topics to own: those of Brokers whose topics exist, or did.
@@ -492,7 +501,8 @@ impl Owner {
                 Ok(()) => {}
                 Err(unplaced) => {
                     self.unplaced.insert(id, unplaced.to_string());
-                    self.try_again_in(RETRY_INTERVAL / 10);
+                    self.patience = Some(TokioInstant::now() + PLACES_INTERVAL);
+                    self.try_again_in(PLACES_INTERVAL);
                 }
             }
         }

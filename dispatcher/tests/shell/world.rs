@@ -77,6 +77,13 @@ impl World {
         partitions: u32,
         triggers: Vec<Trigger>,
     ) -> Self {
+        let world = Self::begin(log, config, partitions, triggers);
+        world.ready().await;
+        world
+    }
+
+    /// The same without waiting for anything.
+    pub(crate) fn begin(log: &SharedLog, config: Config, partitions: u32, triggers: Vec<Trigger>) -> Self {
         let broker = BrokerId::new("ns", "broker");
         let settings = TopicSettings { partitions, ..TopicSettings::default() };
         let (routes, receiver) = watch::channel(table(&broker, &settings, triggers));
@@ -85,9 +92,7 @@ impl World {
         let client_settings = ClientSettings { trust: Trust::Nobody, ..ClientSettings::default() };
         let client = client(&client_settings, tasks.spawner("connection")).unwrap();
         let dispatcher = Dispatcher::start(config, Arc::clone(log), receiver, client, &metrics, &mut tasks);
-        let world = Self { log: Arc::clone(log), dispatcher, routes, metrics, tasks, broker, settings };
-        world.ready().await;
-        world
+        Self { log: Arc::clone(log), dispatcher, routes, metrics, tasks, broker, settings }
     }
 
     pub(crate) async fn ready(&self) {
