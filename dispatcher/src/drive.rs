@@ -20,17 +20,21 @@ use self::load::{Kind, LoadEnd, STARTED_INTERVAL, Wanted, load};
 use self::parking::{ParkEnd, Parking};
 pub(crate) use self::seat::Seat;
 use self::trouble::Trouble;
+pub use self::watchdog::STALL_AFTER;
+use self::watchdog::{Awaited, CHECK_INTERVAL, Watchdog};
 use crate::attempt::{Attempt, LaneId};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::outbound::{Errand, Outbound, Report, now};
 use crate::partition::{Action, CommitResult, Input, ScanId};
+use crate::status::GapCause;
 use crate::wait::{end_of, until};
 
 mod load;
 mod parking;
 mod seat;
 mod trouble;
+mod watchdog;
 
 /// Bytes that one read asks for.
 pub const READ_BYTES: usize = 512 << 10;
@@ -115,6 +119,10 @@ struct Work {
     under_park: Option<BoxFuture<'static, ParkEnd>>,
     /// The last loads are to be tried again when somebody has started the Triggers.
     is_waiting: bool,
+    watchdog: Watchdog,
+    check_at: Instant,
+    /// Counts commits, loads and appends that have ended: progress.
+    turn: u64,
     starts: Vec<Attempt>,
     /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
     lanes: HashSet<LaneId>,
@@ -123,6 +131,8 @@ struct Work {
 type CommitEnds = Vec<(LaneId, Result<(), CommitError>)>;
 
 struct OpenScan {
+    /// Where it is being read, if it is.
+    from: Option<Offset>,
     reader: Option<(Box<dyn Scan>, Offset)>,
     abort: AbortHandle,
     trouble: Trouble,
@@ -179,7 +189,7 @@ impl Driver {
                 End::Drain(by) => Some(by),
                 End::Abandon => return Ended::Abandoned,
             };
-            let wake = due.into_iter().chain(give_up).min();
+            let wake = due.into_iter().chain(give_up).chain([work.check_at]).min();
             let woken = tokio::select! {
                 biased;
                 changed = self.wish.changed() => match changed {
@@ -214,16 +224,19 @@ impl Driver {
                 }
                 Woken::Committed(done) => {
                     work.committing = None;
+                    work.turn += 1;
                     self.committed(work, done)
                 }
                 Woken::Loaded(done) => {
                     work.loading = None;
+                    // Those that wait to be started are looked up again and again.
+                    work.turn += u64::from(done.waiting.is_empty() && done.error.is_none());
                     self.loaded(work, done)
                 }
                 Woken::Parked(done) => {
                     work.under_park = None;
                     for offset in work.parking.ended(done, &self.seat.at) {
-                        self.metrics.undecodable.inc();
+                        work.turn += 1;
                         self.seat.machine().handle(now(), Input::Parked { offset });
                     }
                     false
@@ -244,6 +257,10 @@ impl Driver {
                         return Ended::Abandoned;
                     }
                     self.seat.machine().handle_timeout(now);
+                    if work.check_at <= now {
+                        work.check_at = now + CHECK_INTERVAL;
+                        self.look_for_stalls(work, now);
+                    }
                     false
                 }
             };
@@ -313,6 +330,7 @@ impl Driver {
                             work.commits.push((lane, Commit { group: trigger.group.clone(), at, cursor }));
                         }
                         Action::Undecodable { offset, record, reason } => {
+                            self.metrics.undecodable.inc();
                             let (at, time) = (&self.seat.at, self.clock.now());
                             let parked = crate::parked::undecodable(at, offset, &record, &reason, time);
                             work.parking.push(now(), at, offset, parked, &reason);
@@ -347,6 +365,36 @@ impl Driver {
         self.outbound.offer(self.run, errands)
     }
 
+    /// Says what the log does not answer, and opens readers anew that hang.
+    fn look_for_stalls(&self, work: &mut Work, now: Instant) {
+        let end = self.seat.extent().end;
+        let mut awaited = Vec::new();
+        let under_way = [
+            (Awaited::Commit, work.committing.is_some()),
+            (Awaited::Load, work.loading.is_some()),
+            (Awaited::Park, work.under_park.is_some()),
+        ];
+        awaited.extend(under_way.iter().filter(|(_, is_it)| *is_it).map(|(what, _)| (*what, work.turn)));
+        // One that has failed is tried again later, and says so itself.
+        for (scan, open) in work.scans.iter().filter(|(_, open)| open.trouble.wait().is_zero()) {
+            awaited.extend(open.from.filter(|from| *from < end).map(|from| (Awaited::Read(*scan, from), 0)));
+        }
+        let stalls = work.watchdog.observe(now, &awaited);
+        let told: Vec<String> = stalls.all.iter().map(ToString::to_string).collect();
+        self.seat.note_stall((!told.is_empty()).then(|| told.join(", ")));
+        for what in stalls.due {
+            let TopicPartition { topic, partition } = &self.seat.at;
+            tracing::warn!(%topic, %partition, waits_for = %what, "the partition makes no progress");
+            if let Awaited::Read(scan, from) = what
+                && let Some(open) = work.scans.get_mut(&scan)
+            {
+                open.abort.abort();
+                open.reader = None;
+                work.read(&self.log, &self.seat.at, scan, from);
+            }
+        }
+    }
+
     fn moved(&self, trigger: &Trigger, from: Offset, to: Offset) {
         self.metrics.moved.inc();
         let TopicPartition { topic, partition } = &self.seat.at;
@@ -358,6 +406,7 @@ impl Driver {
 
     fn overtaken(&self, trigger: &Trigger, from: Offset, to: Offset) {
         self.metrics.overtaken.inc_by(to.0.saturating_sub(from.0));
+        self.seat.note_gap(&trigger.id, GapCause::Retention, from, to, self.clock.now());
         let TopicPartition { topic, partition } = &self.seat.at;
         tracing::warn!(
             trigger = %trigger.id, %topic, %partition, %from, %to,
@@ -479,6 +528,8 @@ impl Driver {
     }
 
     fn beyond(&self, trigger: &Trigger, position: Offset, end: Offset) {
+        self.metrics.beyond.inc();
+        self.seat.note_gap(&trigger.id, GapCause::BeyondEnd, end, position, self.clock.now());
         let TopicPartition { topic, partition } = &self.seat.at;
         tracing::warn!(
             trigger = %trigger.id, %topic, %partition, %position, %end,
@@ -491,6 +542,7 @@ impl Driver {
         let Some(open) = work.scans.get_mut(&scan) else { return false };
         match result {
             Ok(batch) => {
+                open.from = None;
                 open.reader = reader.map(|reader| (reader, batch.next));
                 open.trouble.note(None, &self.seat.at, "read");
                 self.seat.machine().handle(now(), Input::Read { scan, batch });
@@ -522,6 +574,9 @@ impl Work {
             parking: Parking::default(),
             under_park: None,
             is_waiting: false,
+            watchdog: Watchdog::default(),
+            check_at: now() + CHECK_INTERVAL,
+            turn: 0,
             starts: Vec::new(),
             lanes: HashSet::new(),
         }
@@ -530,11 +585,13 @@ impl Work {
     fn read(&mut self, log: &SharedLog, at: &TopicPartition, scan: ScanId, from: Offset) {
         let (abort, registration) = AbortHandle::new_pair();
         let open = self.scans.entry(scan).or_insert_with(|| OpenScan {
+            from: None,
             reader: None,
             abort: abort.clone(),
             trouble: Trouble::default(),
         });
         open.abort = abort;
+        open.from = Some(from);
         let (log, at, reader, wait) = (Arc::clone(log), at.clone(), open.reader.take(), open.trouble.wait());
         let read = async move {
             pause(wait).await;

@@ -18,4 +18,4 @@ mod wait;
 
 pub use clock::Clock;
 pub use dispatcher::{Config, Dispatcher, Drained};
-pub use drive::{LOADS, READ_BYTES, REPORTS};
+pub use drive::{LOADS, READ_BYTES, REPORTS, STALL_AFTER};

@@ -33,6 +33,7 @@ pub(crate) struct Metrics {
     pub(crate) undecodable: Counter,
     pub(crate) overtaken: Counter,
     pub(crate) moved: Counter,
+    pub(crate) beyond: Counter,
     pub(crate) commit_failures: Counter,
     pub(crate) read_failures: Counter,
     pub(crate) redriven: Counter,
@@ -155,6 +156,7 @@ impl Metrics {
             undecodable: Counter::default(),
             overtaken: Counter::default(),
             moved: Counter::default(),
+            beyond: Counter::default(),
             commit_failures: Counter::default(),
             read_failures: Counter::default(),
             redriven: Counter::default(),
@@ -192,6 +194,11 @@ impl Metrics {
             "moved",
             "Places of Triggers that somebody has set with the log's tools",
             metrics.moved.clone(),
+        );
+        registry.register(
+            "beyond_end",
+            "Places of Triggers found beyond the end of the log",
+            metrics.beyond.clone(),
         );
         registry.register("commit_failures", "Cursors not written", metrics.commit_failures.clone());
         registry.register("read_failures", "Reads of the log that failed", metrics.read_failures.clone());
@@ -314,6 +321,15 @@ impl Collector for StatusCollector {
             MetricType::Gauge,
         )?;
         ConstGauge::new(gauge(status.in_flight)).encode(family.encode_family(&NO_LABELS)?)?;
+        let mut stalled = encoder.encode_descriptor(
+            "stalled_partitions",
+            "Partitions that wait for the log without progress",
+            None,
+            MetricType::Gauge,
+        )?;
+        let partitions = status.brokers.iter().flat_map(|broker| &broker.partitions);
+        let count = partitions.filter(|partition| partition.stalled.is_some()).count();
+        ConstGauge::new(gauge(count)).encode(stalled.encode_family(&NO_LABELS)?)?;
         let mut limits = encoder.encode_descriptor(
             "outlet_limit",
             "Attempts at once at most, all lanes together",

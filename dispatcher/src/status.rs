@@ -39,7 +39,7 @@ pub struct BrokerStatus {
 }
 
 /// The offsets of a partition.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct PartitionStatus {
     /// Its number.
     pub partition: u32,
@@ -47,6 +47,35 @@ pub struct PartitionStatus {
     pub start: u64,
     /// The offset of the next event.
     pub end: u64,
+    /// What it waits for without progress for [`STALL_AFTER`](crate::STALL_AFTER).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled: Option<String>,
+}
+
+/// What a Trigger has missed in a partition since that was assigned to this process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Gap {
+    /// Why, the last time.
+    pub cause: GapCause,
+    /// Offsets that were missed, all times together.
+    pub offsets: u64,
+    /// The first offset that was missed, the last time.
+    pub from: u64,
+    /// The first offset after it that was not.
+    pub to: u64,
+    /// When it was noticed, the last time.
+    pub noticed: Timestamp,
+}
+
+/// Why a Trigger has missed something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GapCause {
+    /// Retention removed it before the Trigger got there: the Trigger goes on with the oldest event that is left.
+    Retention,
+    /// The Trigger stood beyond the end of the log, which has lost its last records, or somebody has set it there. It
+    /// goes on at the end; how many events took the place of the lost ones before that is not known.
+    BeyondEnd,
 }
 
 /// How a Trigger stands, over all partitions that this process dispatches.
@@ -74,6 +103,9 @@ pub struct TriggerPartition {
     pub end: u64,
     /// What the lane is doing.
     pub phase: Phase,
+    /// What the Trigger has missed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Gap>,
     /// The figures.
     #[serde(flatten)]
     pub standing: Standing,
@@ -94,7 +126,7 @@ pub struct Standing {
     pub retrying: usize,
     /// Bytes of the events that are held.
     pub bytes: usize,
-    /// When the oldest unfinished event was accepted.
+    /// When the oldest unfinished event was accepted that the Trigger holds or had no room for.
     pub oldest: Option<Timestamp>,
     /// Events that the filter let through since the partition was assigned; so all that follow.
     pub matched: u64,
@@ -134,12 +166,15 @@ impl Status {
             let broker = (seat.broker.clone(), seat.parked_topic.clone());
             let (partitions, triggers) = brokers.entry(broker).or_default();
             let partition = seat.at.partition.0;
-            partitions.push(PartitionStatus { partition, start: extent.start.0, end: extent.end.0 });
+            let (start, end) = (extent.start.0, extent.end.0);
+            partitions.push(PartitionStatus { partition, start, end, stalled: seat.stall() });
             for lane in seat.lanes() {
-                triggers
-                    .entry(lane.trigger.id.clone())
-                    .or_default()
-                    .push(in_partition(&lane, partition, extent));
+                triggers.entry(lane.trigger.id.clone()).or_default().push(in_partition(
+                    &lane,
+                    partition,
+                    extent,
+                    seat.gap(&lane.trigger.id),
+                ));
             }
         }
         let brokers = brokers
@@ -205,7 +240,7 @@ fn waiting(shared: &Shared, parked_topic: &TopicName) -> BTreeMap<String, u64> {
     counts.into_iter().map(|(trigger, count)| (trigger.to_string(), count)).collect()
 }
 
-fn in_partition(lane: &LaneStatus, partition: u32, extent: Extent) -> TriggerPartition {
+fn in_partition(lane: &LaneStatus, partition: u32, extent: Extent, gap: Option<Gap>) -> TriggerPartition {
     let counts = lane.counts;
     // The extent may be older than the lane.
     let end = extent.end.max(lane.position);
@@ -214,6 +249,7 @@ fn in_partition(lane: &LaneStatus, partition: u32, extent: Extent) -> TriggerPar
         watermark: lane.watermark.0,
         position: lane.position.0,
         end: end.0,
+        gap,
         phase: match lane.phase {
             LanePhase::Loading => Phase::Loading,
             LanePhase::Reading => Phase::Reading,

@@ -1,13 +1,16 @@
 //! A partition that is being driven, as far as others may look at it.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use trigon_core::name::{BrokerId, GroupName, TopicName, TopicPartition};
+use trigon_core::name::{BrokerId, GroupName, Offset, TopicName, TopicPartition, TriggerId};
+use trigon_core::record::Timestamp;
 use trigon_core::routing::Broker;
 use trigon_eventlog::Extent;
 
 use crate::partition::{LaneStatus, Partition};
+use crate::status::{Gap, GapCause};
 
 /// What others may know of a partition that is being driven.
 #[derive(Debug)]
@@ -17,6 +20,10 @@ pub(crate) struct Seat {
     pub(crate) parked_topic: TopicName,
     machine: Mutex<Partition>,
     extent: Mutex<Extent>,
+    /// What Triggers have missed since the partition was assigned.
+    gaps: Mutex<BTreeMap<TriggerId, Gap>>,
+    /// What the log has not answered for too long.
+    stall: Mutex<Option<String>>,
     /// The routing table that the machine has.
     pub(super) generation: AtomicU64,
     /// Cursors asked for and not loaded.
@@ -31,6 +38,8 @@ impl Seat {
             parked_topic: broker.parked_topic.clone(),
             machine: Mutex::new(machine),
             extent: Mutex::default(),
+            gaps: Mutex::default(),
+            stall: Mutex::default(),
             generation: AtomicU64::new(0),
             loading: AtomicUsize::new(0),
         }
@@ -53,6 +62,35 @@ impl Seat {
 
     pub(crate) fn note_extent(&self, extent: Extent) {
         *self.extent.lock().unwrap_or_else(PoisonError::into_inner) = extent;
+    }
+
+    /// What a Trigger has missed, if anything.
+    pub(crate) fn gap(&self, trigger: &TriggerId) -> Option<Gap> {
+        self.gaps.lock().unwrap_or_else(PoisonError::into_inner).get(trigger).copied()
+    }
+
+    pub(super) fn note_gap(
+        &self,
+        trigger: &TriggerId,
+        cause: GapCause,
+        from: Offset,
+        to: Offset,
+        now: Timestamp,
+    ) {
+        let mut gaps = self.gaps.lock().unwrap_or_else(PoisonError::into_inner);
+        let offsets = to.0.saturating_sub(from.0);
+        let before = gaps.get(trigger).map_or(0, |gap| gap.offsets);
+        let gap = Gap { cause, offsets: before + offsets, from: from.0, to: to.0, noticed: now };
+        gaps.insert(trigger.clone(), gap);
+    }
+
+    /// What the partition waits for without progress.
+    pub(crate) fn stall(&self) -> Option<String> {
+        self.stall.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(super) fn note_stall(&self, stall: Option<String>) {
+        *self.stall.lock().unwrap_or_else(PoisonError::into_inner) = stall;
     }
 
     /// Whether every Trigger of this routing table has its cursor.

@@ -63,6 +63,8 @@ pub(super) struct Lane {
     in_flight: usize,
     waiting: usize,
     bytes: usize,
+    /// When the event was accepted that there was no room for, until it is taken.
+    refused: Option<Timestamp>,
 }
 
 #[derive(Debug)]
@@ -130,6 +132,7 @@ impl Lane {
             in_flight: 0,
             waiting: 0,
             bytes: 0,
+            refused: None,
         }
     }
 
@@ -184,8 +187,14 @@ impl Lane {
         self.entries.is_empty()
     }
 
+    /// Remembers an event that there is no room for.
+    pub(super) fn refuse(&mut self, offer: &Offer<'_>) {
+        self.refused = Some(offer.record.timestamp);
+    }
+
     /// Takes an event in. The caller has asked [`has_room`](Self::has_room).
     pub(super) fn accept(&mut self, offer: &Offer<'_>) {
+        self.refused = None;
         let progress = self.recovered.remove(&offer.offset).unwrap_or_default();
         let key = chain_key(self.trigger.order, offer.record.key.as_ref());
         self.bytes += offer.size;
@@ -402,7 +411,7 @@ impl Lane {
     }
 
     pub(super) fn oldest(&self) -> Option<Timestamp> {
-        self.entries.values().next().map(|entry| entry.accepted)
+        self.entries.values().next().map(|entry| entry.accepted).or(self.refused)
     }
 }
 

@@ -264,6 +264,7 @@ impl Partition {
             return;
         }
         if !lane.has_room(offer.size, self.limits.lane_events, share) {
+            lane.refuse(offer);
             self.leave_seat(id, Some(offer.offset));
             self.crowded.insert(id);
             return;

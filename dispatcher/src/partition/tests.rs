@@ -462,6 +462,8 @@ impl World {
 
     fn load(&mut self, n: usize) {
         let (lane, trigger) = self.loads.remove(n);
+        // Its place was deleted, and nothing was committed since.
+        let is_anew = self.loaded.contains_key(&trigger.id) && !self.durable.contains_key(&trigger.id);
         let start = Cursor::at(Offset(0));
         let (watermark, metadata) = self
             .durable
@@ -469,7 +471,7 @@ impl World {
             .or_insert_with(|| (start.watermark, start.to_metadata(self.metadata_limit)))
             .clone();
         let cursor = Cursor::from_metadata(watermark, &metadata).unwrap();
-        if self.set.remove(&trigger.id) {
+        if self.set.remove(&trigger.id) | is_anew {
             self.moved_to(&trigger.id, &cursor);
         }
         self.loaded.insert(trigger.id.clone(), cursor.clone());

@@ -13,7 +13,7 @@ use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::{RoutingTable, StartFrom, TopicSettings, Trigger};
 use trigon_dispatcher::Config;
 use trigon_dispatcher::parked::{ParkedError, Selection, UNDECODABLE};
-use trigon_dispatcher::status::Phase;
+use trigon_dispatcher::status::{GapCause, Phase};
 use trigon_eventlog::{Commit, EventLog, Place, SharedLog};
 
 use crate::shared_log::Replica;
@@ -338,5 +338,24 @@ async fn one_broker_without_a_topic_does_not_hold_the_others_up() {
     one.refuse(&refused, false);
     world.ready().await;
     assert_eq!(world.dispatcher.unserved(), []);
+    world.stop().await;
+}
+
+/// The log has lost its end, or somebody has set the place there: it is counted, and the Trigger goes on at the end.
+#[tokio::test]
+async fn a_place_beyond_the_end_is_shown_and_goes_on_at_the_end() {
+    let (dir, subscriber) = (folder(), Subscriber::taking().await);
+    let log = log_in(&dir);
+    let of = trigger("t", &subscriber.url);
+    let settings = TopicSettings { partitions: 1, ..TopicSettings::default() };
+    log.create_topic(&topic(), &settings).await.unwrap();
+    let beyond = Commit { group: of.group.clone(), at: at(&topic(), 0), cursor: Cursor::at(Offset(900)) };
+    log.commit(vec![beyond]).await.pop().unwrap().unwrap();
+    let world = World::start(&log, vec![of]).await;
+    let gap = world.trigger("t").partitions[0].gap.unwrap();
+    assert_eq!((gap.cause, gap.offsets, gap.from, gap.to), (GapCause::BeyondEnd, 900, 0, 900));
+    assert!(world.metrics.encode().unwrap().contains("trigon_dispatcher_beyond_end_total 1"));
+    world.send(event("1")).await;
+    subscriber.got(1).await;
     world.stop().await;
 }
