@@ -299,6 +299,10 @@ impl Partition {
         if lane.tenure == Tenure::Staying || !lane.is_idle() || lane.committing.is_some() || lane.is_doubted {
             return;
         }
+        if self.unparked.gate(lane.floor).is_some_and(|gate| gate < lane.position) {
+            self.held_back.insert(id);
+            return;
+        }
         if lane.seat != Seat::Loading && lane.committed.as_ref() != Some(&self.cursor_of(lane)) {
             self.commit_lane(id);
             return;
@@ -434,15 +438,19 @@ impl Partition {
     /// The progress that may be committed: not beyond a record that has yet to be parked, or a crash would lose it.
     fn cursor_of(&self, lane: &Lane) -> Cursor {
         let cursor = lane.cursor(self.position_of(lane));
-        match self.unparked.gate() {
-            Some(gate) if gate >= lane.floor => cursor.up_to(gate),
-            _ => cursor,
+        match self.unparked.gate(lane.floor) {
+            Some(gate) => cursor.up_to(gate),
+            None => cursor,
         }
     }
 
     fn parked(&mut self, now: Instant, offset: Offset) {
         self.unparked.remove(offset);
-        self.dirty.append(&mut self.held_back);
+        let held_back = std::mem::take(&mut self.held_back);
+        self.dirty.extend(&held_back);
+        for id in held_back {
+            self.bury(id);
+        }
         self.schedule_commit(now);
     }
 
@@ -459,7 +467,7 @@ impl Partition {
             return;
         }
         let cursor = self.cursor_of(lane);
-        if self.unparked.gate().is_some() {
+        if self.unparked.gate(lane.floor).is_some() {
             self.held_back.insert(id);
         }
         self.dirty.remove(&id);

@@ -45,9 +45,9 @@ impl Unparked {
         self.looked = self.looked.max(below);
     }
 
-    /// No cursor may be committed that looks further than this.
-    pub(super) fn gate(&self) -> Option<Offset> {
-        self.waiting.keys().next().copied()
+    /// No cursor may be committed that looks further than this, of a lane that was loaded at `floor`.
+    pub(super) fn gate(&self, floor: Offset) -> Option<Offset> {
+        self.waiting.range(floor..).next().map(|(offset, _)| *offset)
     }
 
     pub(super) fn has_room(&self) -> bool {

@@ -343,3 +343,83 @@ fn a_drain_commits_every_lane_that_has_moved() {
     world.commit(0, true);
     assert!(world.drained);
 }
+
+/// KAF-11: progress stops short of each record that is not parked yet, also where an earlier one does not concern the
+/// lane.
+#[test]
+fn nothing_beyond_a_record_that_is_not_parked_is_committed() {
+    let mut world = World::new(vec![plan(Order::Unordered); 2], Limits::default(), MAX_METADATA);
+    let far = Cursor::at(Offset(4));
+    world.durable.insert(TriggerId::new("default", "t1"), (far.watermark, far.to_metadata(MAX_METADATA)));
+    world.set.insert(TriggerId::new("default", "t1"));
+    for op in [Op::Append(1, 0), Op::Junk, Op::Append(2, 0), Op::Append(1, 0), Op::Junk, Op::Append(1, 0)] {
+        world.apply(op);
+    }
+    // The one that is behind reads first, and 1 is to be parked as far as anybody knows.
+    world.load(0);
+    world.read(0, 3);
+    world.load(0);
+    world.read_all();
+    assert_eq!(world.parks, [Offset(1), Offset(5)]);
+    while !world.in_flight.is_empty() {
+        world.finish(0, Fate::Done);
+    }
+    world.advance(world.limits.commit_interval);
+    let committed = |world: &World| -> BTreeMap<String, Offset> {
+        let all = world.commits.iter();
+        all.map(|(_, trigger, cursor)| (trigger.id.name.to_string(), cursor.position)).collect()
+    };
+    let expected = [("t0".to_owned(), Offset(1)), ("t1".to_owned(), Offset(5))];
+    assert_eq!(committed(&world), expected.into());
+    while !world.commits.is_empty() {
+        world.commit(0, true);
+    }
+    world.give(Input::Drain);
+    assert!(world.commits.is_empty(), "a drain waits for the parking");
+    world.park(1);
+    world.park(0);
+    let expected = [("t0".to_owned(), Offset(7)), ("t1".to_owned(), Offset(7))];
+    assert_eq!(committed(&world), expected.into());
+}
+
+/// A person sets the place while something is in flight: what comes of that is not progress at the new place.
+#[test]
+fn a_lane_whose_place_was_set_forgets_what_it_held() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(6, 0);
+    world.finish(5, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    world.reset(0, Some(4));
+    world.commit(0, true);
+    assert!(
+        world.reloads.len() == 1 && world.commits.is_empty(),
+        "it looks where it stands before it commits"
+    );
+    world.reload(0);
+    assert_eq!(world.withdrawn, [LaneId(0)]);
+    world.read_all();
+    let fresh: Vec<_> = world.in_flight.iter().filter(|attempt| attempt.id.lane != LaneId(0)).collect();
+    assert_eq!(fresh.iter().map(|attempt| attempt.id.offset.0).collect::<Vec<_>>(), [4, 5]);
+    for _ in 0..5 {
+        world.finish(0, Fate::Done);
+    }
+    let lane = world.partition.status().remove(0);
+    assert_eq!((lane.watermark, lane.in_flight), (Offset(4), 2), "late outcomes are nobody's");
+    assert_eq!((lane.counts.moved, lane.counts.delivered), (1, 1));
+}
+
+/// A person deletes the place: the lane goes on, and writes it again.
+#[test]
+fn a_place_that_was_deleted_is_written_again() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(2, 0);
+    world.finish(0, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    world.reset(0, None);
+    world.tell(0);
+    world.reload(0);
+    world.advance(world.limits.commit_interval);
+    assert_eq!(world.commits[0].2.watermark, Offset(1));
+    assert_eq!((world.withdrawn.len(), world.offsets_in_flight()), (0, vec![1]));
+}
