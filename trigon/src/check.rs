@@ -31,7 +31,8 @@ Examples:
   trigon check brokers.yaml triggers/ && git push
   trigon check trigon.d --output json | jq -r '.problems[].file'
 
-All files are checked together, as standalone reads them: a Trigger finds its Broker in another file.";
+All files are checked together, as standalone reads them: a Trigger finds its Broker in another file, and a Broker the
+ConfigMap with the settings of its topic. Other ConfigMaps are not looked at. A note names what decides nothing here.";
 
 #[derive(Serialize)]
 struct Report {

@@ -35,13 +35,30 @@ pub(crate) struct KafkaArguments {
         value_delimiter = '\n',
         hide_env_values = true
     )]
-    properties: Vec<String>,
+    properties: Vec<Given>,
     /// A file of such properties, one KEY=VALUE per line; --kafka-config wins over it
     #[arg(long = "kafka-config-file", value_name = "FILE", env = "TRIGON_KAFKA_CONFIG_FILE")]
     property_file: Option<PathBuf>,
     /// A folder with the keys of a Secret, as Knative and Strimzi write them; read again when it changes
     #[arg(long = "kafka-secret", value_name = "DIR", env = "TRIGON_KAFKA_SECRET")]
     secret: Option<PathBuf>,
+}
+
+/// A property as it was given.
+#[derive(Clone)]
+struct Given(String);
+
+impl From<String> for Given {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+// It may hold a password.
+impl std::fmt::Debug for Given {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[given]")
+    }
 }
 
 /// How topics and groups are named.
@@ -138,7 +155,7 @@ impl KafkaArguments {
             Some(file) => property_file::read(file).map_err(Failure::Usage)?,
             None => Properties::new(),
         };
-        for property in &self.properties {
+        for Given(property) in &self.properties {
             let origin = "--kafka-config".to_owned();
             match property.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
                 Some((name, value)) if !name.is_empty() => {

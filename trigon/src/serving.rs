@@ -120,19 +120,25 @@ impl ServingTask {
     /// Follows the wanted table until the drain.
     pub(crate) async fn run(mut self, drain: Drain) {
         let mut wait = FIRST_WAIT;
+        let mut table = self.wanted.borrow_and_update().clone();
+        let mut complete = HashSet::new();
         loop {
-            let table = self.wanted.borrow_and_update().clone();
-            let missing = self.look(&table).await;
+            let missing = self.look(&table, &mut complete).await;
             let is_whole = missing.is_empty();
             self.publish(&table, missing);
             if is_whole {
-                self.whole.send_replace(Some(table));
+                self.whole.send_replace(Some(Arc::clone(&table)));
             }
             tokio::select! {
                 biased;
                 () = drain.draining() => return,
                 changed = self.wanted.changed() => match changed {
-                    Ok(()) => wait = FIRST_WAIT,
+                    Ok(()) => {
+                        table = self.wanted.borrow_and_update().clone();
+                        self.forget_groups_that_are_not_in(&table);
+                        complete.clear();
+                        wait = FIRST_WAIT;
+                    }
                     // Nobody can want anything else any more.
                     Err(_) if is_whole => return,
                     Err(_) => {}
@@ -142,22 +148,34 @@ impl ServingTask {
         }
     }
 
-    /// Asks the log for what every Broker of the table needs; the reasons of those that lack something.
-    async fn look(&mut self, table: &RoutingTable) -> BTreeMap<BrokerId, String> {
-        let answers = places(&*self.log, table, &self.placed, &HashSet::new()).await;
+    /// Asks the log for what the Brokers of the table need that are not complete; the reasons of those that lack
+    /// something.
+    async fn look(
+        &mut self,
+        table: &RoutingTable,
+        complete: &mut HashSet<BrokerId>,
+    ) -> BTreeMap<BrokerId, String> {
         let mut missing = BTreeMap::new();
-        let mut placed = HashSet::new();
-        for (id, answer) in answers {
+        for (id, answer) in places(&*self.log, table, &self.placed, complete).await {
             let broker = &table.brokers[&id];
             match answer {
-                Ok(()) => placed.extend(broker.triggers.iter().map(|trigger| trigger.group.clone())),
+                Ok(()) => {
+                    self.placed.extend(broker.triggers.iter().map(|trigger| trigger.group.clone()));
+                    complete.insert(id);
+                }
                 Err(unplaced) => {
                     missing.insert(id, reason(broker, &unplaced));
                 }
             }
         }
-        self.placed = placed;
         missing
+    }
+
+    /// A Trigger that comes back is asked about anew.
+    fn forget_groups_that_are_not_in(&mut self, table: &RoutingTable) {
+        let triggers = table.brokers.values().flat_map(|broker| &broker.triggers);
+        let there: HashSet<_> = triggers.map(|trigger| &trigger.group).collect();
+        self.placed.retain(|group| there.contains(group));
     }
 
     fn publish(&self, table: &RoutingTable, missing: BTreeMap<BrokerId, String>) {

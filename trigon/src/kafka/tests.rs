@@ -51,6 +51,8 @@ fn brokers_are_separated_by_commas_and_properties_about_security_are_taken_out()
     let Some(Sasl::Plain(login)) = &cluster.credentials.current().sasl else { panic!("{cluster:?}") };
     assert_eq!((login.user.as_str(), login.password.reveal()), ("me", "a=b,c"));
     assert!(!format!("{cluster:?}").contains("a=b,c"), "{cluster:?}");
+    let line = Line::try_parse_from(["trigon", "--kafka-config", "sasl.password=hush"]).unwrap();
+    assert!(!format!("{:?}", line.kafka).contains("hush"), "{:?}", line.kafka);
 }
 
 #[test]
