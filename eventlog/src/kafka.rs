@@ -24,3 +24,4 @@ mod wire;
 
 pub use self::config::KafkaConfig;
 pub use self::log::{KafkaError, KafkaLog};
+pub use self::producer::StartError;

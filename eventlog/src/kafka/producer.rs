@@ -62,7 +62,7 @@ struct Shared {
 /// The client cannot be made of this configuration.
 #[derive(Debug, thiserror::Error)]
 #[error("could not start a producer: {0}")]
-pub(crate) struct StartError(String);
+pub struct StartError(String);
 
 impl Producer {
     /// Starts to connect. Has to be called on the async runtime.
