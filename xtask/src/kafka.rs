@@ -9,12 +9,23 @@ use trigon_test_servers::{Kafka, Options};
 /// Variables for the tests: names and values.
 pub(crate) type Variables = Vec<(&'static str, String)>;
 
+/// How many brokers the shared cluster has.
+const BROKERS: usize = 3;
+
 /// Runs something while there is a broker: the one that is named already, or else one of its own.
 ///
 /// # Errors
 /// When there is none, or what was run fails.
 pub(crate) fn with_broker(run: impl FnOnce(Variables) -> Result<(), String>) -> Result<(), String> {
     with(KAFKA, "kafka", 1, run)
+}
+
+/// The same with a cluster of three.
+///
+/// # Errors
+/// When there is none, or what was run fails.
+pub(crate) fn with_cluster(run: impl FnOnce(Variables) -> Result<(), String>) -> Result<(), String> {
+    with(CLUSTER, "kafka-cluster", BROKERS, run)
 }
 
 fn with(

@@ -70,15 +70,24 @@ fn test() -> Result<(), String> {
     // The system tests start the binary; building it first keeps them from waiting for one another.
     step("build the binary", cargo(&["build", "--bin", "trigon"]))?;
     let mut tally = Tally::default();
-    let unit = kafka::with_broker(|variables| counted("tests", nextest(variables), &mut tally));
+    let unit = kafka::with_broker(|variables| {
+        counted("tests", nextest(&format!("not ({ON_CLUSTER})"), variables), &mut tally)
+    });
+    // By themselves: three more brokers beside everything else would be too much for two cores.
+    let clustered = kafka::with_cluster(|variables| {
+        counted("tests on three brokers", nextest(ON_CLUSTER, variables), &mut tally)
+    });
     let doc = counted("documentation tests", cargo(&["test", "--workspace", "--doc"]), &mut tally);
     let fuzzed = fuzz(FUZZ_SECONDS);
     println!("tests: {} passed, {} failed", tally.passed, tally.failed);
-    unit.and(doc).and(fuzzed)
+    unit.and(clustered).and(doc).and(fuzzed)
 }
 
-fn nextest(variables: kafka::Variables) -> Command {
-    let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast"]);
+/// The tests that share a cluster of three brokers.
+const ON_CLUSTER: &str = "binary(kafka_contract) & test(/^three_brokers::/)";
+
+fn nextest(filter: &str, variables: kafka::Variables) -> Command {
+    let mut command = cargo(&["nextest", "run", "--workspace", "--no-fail-fast", "--filterset", filter]);
     command.envs(variables);
     command
 }
