@@ -1,6 +1,5 @@
 //! The log in Kafka passes the contract that every backend passes, on one broker and on three.
 
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
