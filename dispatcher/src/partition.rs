@@ -57,6 +57,8 @@ pub struct Limits {
     pub commit_interval: Duration,
     /// How long the progress of a lane that nothing matched may stay uncommitted.
     pub idle_commit_interval: Duration,
+    /// How often what was committed is committed again: Kafka forgets an offset seven days after its last commit.
+    pub refresh_interval: Duration,
 }
 
 impl Default for Limits {
@@ -68,6 +70,7 @@ impl Default for Limits {
             scans: 4,
             commit_interval: Duration::from_millis(500),
             idle_commit_interval: Duration::from_secs(60),
+            refresh_interval: Duration::from_secs(60 * 60),
         }
     }
 }
@@ -102,6 +105,7 @@ pub struct Partition {
     held_back: BTreeSet<LaneId>,
     commit_due: Option<Instant>,
     idle_commit_due: Instant,
+    refresh_due: Instant,
     actions: VecDeque<Action>,
     /// Lanes that hold events: the budget is shared between them.
     busy: usize,
@@ -144,6 +148,7 @@ impl Partition {
             held_back: BTreeSet::new(),
             commit_due: None,
             idle_commit_due: now + limits.idle_commit_interval,
+            refresh_due: now + limits.refresh_interval,
             actions: VecDeque::new(),
             busy: 0,
             drain: Drain::No,
@@ -194,6 +199,10 @@ impl Partition {
         if self.idle_commit_due <= now {
             self.idle_commit_due = now + self.limits.idle_commit_interval;
             self.mark_moved_lanes();
+            if self.refresh_due <= now {
+                self.refresh_due = now + self.limits.refresh_interval;
+                self.mark_all_lanes();
+            }
             self.commit_due = Some(now);
         }
         if self.commit_due.is_some_and(|due| due <= now) {
@@ -433,6 +442,14 @@ impl Partition {
             |lane: &&Lane| lane.committed.as_ref().is_some_and(|cursor| *cursor != self.cursor_of(lane));
         let moved: Vec<LaneId> = self.lanes.values().filter(moved).map(|lane| lane.id).collect();
         self.dirty.extend(moved);
+    }
+
+    /// Has every lane commit, whether it has moved or not.
+    fn mark_all_lanes(&mut self) {
+        for lane in self.lanes.values_mut().filter(|lane| lane.committed.is_some()) {
+            lane.committed = None;
+            self.dirty.insert(lane.id);
+        }
     }
 
     /// The progress that may be committed: not beyond a record that has yet to be parked, or a crash would lose it.

@@ -321,7 +321,9 @@ impl Batch {
     }
 
     fn record(&self, mut input: Input<'_>, end: usize, time: i64) -> Result<Record, Corrupt> {
-        let share = |(start, end): (usize, usize)| self.body.slice(start..end);
+        // Bytes of its own: one that waits for a retry must not keep alive the whole answer that it came in.
+        let own = Bytes::copy_from_slice(self.body.get(self.at..end).ok_or(CUT_SHORT)?);
+        let share = |(start, end): (usize, usize)| own.slice(start - self.at..end - self.at);
         let key = input.optional()?.map(share);
         let value = input.optional()?.map(share);
         let count = input.length()?;

@@ -2,6 +2,5 @@
 
 /// Its address.
 pub(super) fn address() -> String {
-    let address = std::env::var("TRIGON_TEST_KAFKA");
-    address.expect("TRIGON_TEST_KAFKA names a Kafka broker as HOST:PORT; `cargo xtask test` starts one")
+    trigon_test_servers::shared::kafka().expect("tests have a Kafka")
 }

@@ -132,6 +132,21 @@ fn a_lane_that_nothing_matches_is_committed_from_time_to_time() {
     assert_eq!(world.commits[0].2, Cursor::at(Offset(3)));
 }
 
+/// Kafka forgets offsets that are not committed for seven days, and a Trigger must not begin anew.
+#[test]
+fn a_lane_to_which_nothing_happens_is_committed_again_before_the_log_forgets_it() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(1, 0);
+    world.finish(0, Fate::Done);
+    world.advance(world.limits.commit_interval);
+    world.commit(0, true);
+    world.advance(world.limits.idle_commit_interval);
+    assert!(world.commits.is_empty(), "{:?}", world.commits);
+    world.advance(world.limits.refresh_interval);
+    world.advance(world.limits.idle_commit_interval);
+    assert_eq!(world.commits[0].2, Cursor::at(Offset(1)));
+}
+
 /// Attempts are counted on after a restart (peer's #3746), and what the subscriber said is not forgotten.
 #[test]
 fn a_restart_goes_on_with_the_attempts() {
