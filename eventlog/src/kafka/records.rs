@@ -324,6 +324,7 @@ impl Batch {
         // Bytes of its own: one that waits for a retry must not keep alive the whole answer that it came in.
         let own = Bytes::copy_from_slice(self.body.get(self.at..end).ok_or(CUT_SHORT)?);
         let share = |(start, end): (usize, usize)| own.slice(start - self.at..end - self.at);
+        input.bytes = &self.body[..end];
         let key = input.optional()?.map(share);
         let value = input.optional()?.map(share);
         let count = input.length()?;

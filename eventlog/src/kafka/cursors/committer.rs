@@ -355,7 +355,6 @@ fn exists(place: &Place, topics: &Topics) -> Result<(), Setback> {
 /// The mark to commit with.
 fn permitted(place: &Place, verdict: Verdict) -> Result<Mark, CommitError> {
     let Place { group, at: TopicPartition { topic, partition } } = place;
-    let failed = |text: String| Err(CommitError::Log(LogError::Failed(text)));
     match verdict {
         Verdict::Write(mark) => Ok(mark),
         Verdict::Restore(mark) => {
@@ -363,14 +362,12 @@ fn permitted(place: &Place, verdict: Verdict) -> Result<Mark, CommitError> {
             Ok(mark)
         }
         Verdict::Moved => Err(CommitError::Moved(place.clone())),
-        Verdict::TakenOver => failed(format!(
+        Verdict::TakenOver => Err(CommitError::Log(LogError::Failed(format!(
             "could not commit to group {group} in partition {partition} of {topic}: \
              another dispatcher has taken over"
-        )),
-        Verdict::Recreated => failed(format!(
-            "could not commit to group {group} in partition {partition} of {topic}: \
-             the topic was deleted and created again"
-        )),
+        )))),
+        // Its topic is gone; the one that has its name now is another.
+        Verdict::Recreated => Err(CommitError::Log(LogError::UnknownTopic(topic.clone()))),
     }
 }
 

@@ -78,12 +78,18 @@ struct Known {
     is_stored: bool,
     /// Whether our user was told that a person has set the offset, so that it loads the place again to go on there.
     is_told: bool,
+    /// Since when, in seconds, another dispatcher's epoch has kept us from committing.
+    fenced: Option<u64>,
 }
+
+/// How long, in seconds, a place may be kept from us by another dispatcher that took it over. Whose session is over
+/// has lost its partitions within this time; who still has them is the owner, and loads the place again.
+const FENCED_PATIENCE: u64 = 12;
 
 impl Known {
     fn new(topic: Incarnation, last: Option<Epoch>, seconds: u64) -> Self {
         let mark = Mark { incarnation: topic, epoch: Epoch::after(last, seconds) };
-        Self { mark, adopted: None, is_stored: last.is_some(), is_told: false }
+        Self { mark, adopted: None, is_stored: last.is_some(), is_told: false, fenced: None }
     }
 }
 
@@ -159,7 +165,13 @@ impl Memory {
         }
         match origin {
             None if known.is_stored => Verdict::Restore(known.mark),
-            Some(Origin::Ours(_, epoch)) if epoch > known.mark.epoch => Verdict::TakenOver,
+            Some(Origin::Ours(_, epoch)) if epoch > known.mark.epoch => {
+                let since = *known.fenced.get_or_insert(seconds);
+                match seconds.saturating_sub(since) < FENCED_PATIENCE {
+                    true => Verdict::TakenOver,
+                    false => Verdict::Moved,
+                }
+            }
             Some(Origin::Person(setting)) if known.adopted != Some(setting) => {
                 known.is_told = true;
                 Verdict::Moved
@@ -173,12 +185,15 @@ impl Memory {
         if let Some(known) = self.known_mut(place) {
             known.adopted = None;
             known.is_stored = true;
+            known.fenced = None;
         }
     }
 
-    /// Whether a person has set the offset of a place since it was loaded or committed; our user is told, then.
+    /// Whether a person has set or deleted the offset of a place since it was loaded or committed; our user is told,
+    /// then.
     pub(super) fn is_moved(&mut self, place: &Place, stored: Option<&Stored>) -> bool {
-        let (Some(known), Some(stored)) = (self.known_mut(place), stored) else { return false };
+        let Some(known) = self.known_mut(place) else { return false };
+        let Some(stored) = stored else { return known.is_stored };
         let Origin::Person(setting) = stored.mark_of(known.mark.incarnation) else { return false };
         let is_moved = known.adopted != Some(setting);
         known.is_told |= is_moved;
@@ -280,14 +295,31 @@ mod tests {
         assert_eq!(commit(&mut memory, Some(&set), 5), Err(Verdict::Moved), "set to the same once more");
     }
 
+    /// A clock that is ahead must not keep the owner from committing for ever.
+    #[test]
+    fn who_is_kept_from_committing_for_long_and_still_owns_the_place_loads_it_again() {
+        let (mut ours, mut theirs) = (Memory::default(), Memory::default());
+        ours.loaded(&place(), topic(1), None, 1);
+        theirs.loaded(&place(), topic(1), None, 1_000);
+        let stored = commit(&mut theirs, None, 3).unwrap();
+        let mut judge = |seconds| ours.judge(&place(), topic(1), Some(&stored), seconds);
+        assert_eq!(judge(5), Verdict::TakenOver);
+        assert_eq!(judge(5 + FENCED_PATIENCE - 1), Verdict::TakenOver);
+        assert_eq!(judge(5 + FENCED_PATIENCE), Verdict::Moved);
+        assert_eq!(ours.loaded(&place(), topic(1), Some(&stored), 20), Some(Cursor::at(Offset(3))));
+        assert!(commit(&mut ours, Some(&stored), 4).is_ok());
+    }
+
     #[test]
     fn what_is_moved_is_told_without_a_commit() {
         let mut memory = Memory::default();
         assert!(!memory.is_moved(&place(), Some(&by_person(3))), "nobody asked for that place yet");
         memory.loaded(&place(), topic(1), Some(&by_person(3)), 1);
         assert!(!memory.is_moved(&place(), Some(&by_person(3))));
-        assert!(!memory.is_moved(&place(), None));
         assert!(memory.is_moved(&place(), Some(&by_person(4))));
+        assert!(memory.is_moved(&place(), None), "deleted");
+        assert_eq!(memory.loaded(&place(), topic(1), None, 1), None);
+        assert!(!memory.is_moved(&place(), None), "that is known");
         memory.loaded(&place(), topic(1), Some(&by_person(4)), 1);
         assert!(!memory.is_moved(&place(), Some(&by_person(4))));
     }

@@ -242,8 +242,8 @@ pub(super) static RULES: &[PropertyRule] = &[
         "heartbeat.interval.ms",
         &[],
         Ownership,
-        Text("1000"),
-        "a rebalance reaches every member within a second",
+        Text("300"),
+        "a rebalance reaches every member within a third of a second, and a partition given back its new owner",
     ),
     fixed(
         "max.poll.interval.ms",
