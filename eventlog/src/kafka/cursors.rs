@@ -100,9 +100,10 @@ impl Cursors {
                 let stored = stored.next().expect("there is one result for each place")?;
                 Ok(memory.loaded(place, Incarnation::of(view.id), stored.as_ref(), seconds))
             }
-            // There are no cursors in a topic that is not there.
-            None | Some(Err(Setback::Lasting(LogError::UnknownTopic(_)))) => Ok(None),
+            // Not `None`, though there are no cursors in a topic that is not there: a broker that has just started may
+            // not know it yet, and who takes a Trigger for new starts it at the end.
             Some(Err(setback)) => Err(setback.clone().into()),
+            None => Err(LogError::UnknownTopic(place.at.topic.clone())),
         };
         places.iter().map(cursor).collect()
     }
@@ -171,7 +172,10 @@ impl Cursors {
     /// Reads what is stored in places, one result each; waits for coordinators within the deadline of a request.
     async fn stored(&self, places: &[&Place]) -> Vec<Result<Option<Stored>, LogError>> {
         let by = Instant::now() + self.shared.cluster.deadline();
-        let mut results: Vec<_> = places.iter().map(|_| Ok(None)).collect();
+        let untold = |place: &&Place| {
+            Err(LogError::Failed(format!("nobody told the offset of group {}", place.group)))
+        };
+        let mut results: Vec<_> = places.iter().map(untold).collect();
         let mut open: Vec<usize> = (0..places.len()).collect();
         loop {
             let mut again = Vec::new();

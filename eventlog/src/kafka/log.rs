@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::time::timeout;
 use trigon_core::cursor::Cursor;
 use trigon_core::name::{GroupName, Offset, Position, TopicName, TopicPartition};
 use trigon_core::record::{Record, Timestamp};
@@ -50,6 +52,9 @@ pub enum KafkaError {
     Start(#[from] StartError),
 }
 
+/// How long a log may take to close.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(10);
+
 impl KafkaLog {
     /// Opens the log. Has to be called on the async runtime; the cluster need not be up.
     ///
@@ -68,16 +73,26 @@ impl KafkaLog {
         })
     }
 
-    /// Waits until what was appended is acknowledged, and until the group of the dispatchers knows that we have left.
+    /// Waits until what was appended is acknowledged, and until the group of the dispatchers knows that we have left,
+    /// for 10 s at most.
+    ///
+    /// Whoever owns partitions has to let go of them first.
     pub async fn close(&self) {
         let departures = {
             let mut departures = self.departures.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *departures)
         };
-        for departure in departures {
-            departure.wait().await;
+        let departed = async {
+            for departure in departures {
+                departure.wait().await;
+            }
+        };
+        let closed = async { tokio::join!(departed, self.producer.close()) };
+        if timeout(CLOSE_DEADLINE, closed).await.is_err() {
+            tracing::warn!(
+                "the log in kafka is left behind: not everything in it ended within {CLOSE_DEADLINE:?}"
+            );
         }
-        self.producer.close().await;
     }
 }
 

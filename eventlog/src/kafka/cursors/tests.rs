@@ -130,7 +130,8 @@ async fn each_commit_has_its_own_result() {
     let unknown_partition = LogError::UnknownPartition(beyond);
     assert_eq!(results, [Err(unknown_topic.into()), Ok(()), Err(unknown_partition.into())]);
     assert_eq!(load(&cursors, &place(&group, &here)).await, at(1));
-    assert_eq!(load(&cursors, &place(&group, &nowhere)).await, None);
+    let unknown = LogError::UnknownTopic(nowhere.topic.clone());
+    assert_eq!(cursors.load(&[place(&group, &nowhere)]).await, [Err(unknown)]);
 }
 
 #[tokio::test]
