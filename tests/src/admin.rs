@@ -17,7 +17,7 @@ pub struct Admin {
 /// How a Trigger stands, summed over its partitions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TriggerStatus {
-    /// `active`, `behind`, `paused` or `starting`
+    /// `active`, `behind`, `paused`, `starting` or `elsewhere`
     pub state: String,
     /// Records of its topic that it has not looked at or not finished.
     pub lag: u64,
@@ -44,7 +44,7 @@ pub struct TriggerStatus {
 impl TriggerStatus {
     /// Takes in how the same Trigger stands in other partitions.
     pub fn add(&mut self, other: &Self) {
-        if self.is_ready() {
+        if self.is_ready() && other.state != "elsewhere" || self.state == "elsewhere" {
             self.state.clone_from(&other.state);
         }
         self.lag += other.lag;
@@ -60,7 +60,7 @@ impl TriggerStatus {
 
     /// Whether it delivers by its current routes.
     pub fn is_ready(&self) -> bool {
-        self.state != "starting"
+        !matches!(&*self.state, "starting" | "elsewhere")
     }
 
     /// Whether nothing more will happen until another event is accepted.
@@ -130,6 +130,16 @@ impl Admin {
         list.iter().map(|trigger| read(trigger).ok_or_else(|| format!("cannot read {trigger}"))).collect()
     }
 
+    /// The same; a Trigger is `starting` while the process does not deliver for it in every partition.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn whole_triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {
+        let (mut triggers, partitions) = (self.triggers().await?, self.partitions().await?);
+        mark_partial(&mut triggers, &partitions);
+        Ok(triggers)
+    }
+
     /// How many partitions each Broker's topic has, by `namespace/name`.
     ///
     /// # Errors
@@ -181,4 +191,13 @@ fn read(trigger: &Value) -> Option<(String, TriggerStatus)> {
         partitions: partitions.collect::<Option<_>>()?,
     };
     Some((trigger.get("trigger")?.as_str()?.to_owned(), status))
+}
+
+/// Calls those Triggers `starting` that are not delivered for in each partition once.
+pub(crate) fn mark_partial(triggers: &mut [(String, TriggerStatus)], partitions: &HashMap<String, usize>) {
+    for (_, status) in triggers {
+        if partitions.get(&status.broker) != Some(&status.partitions.len()) {
+            status.state = "starting".to_owned();
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use trigon_test_servers::shared;
 
-use crate::admin::TriggerStatus;
+use crate::admin::{TriggerStatus, mark_partial};
 use crate::deployment::Deployment;
 use crate::routes::{Folder, Object};
 use crate::service::{Command, Service};
@@ -242,10 +242,6 @@ async fn sum<'a>(
         partitions = Some(dispatcher.admin().partitions().await?);
     }
     let partitions = partitions.ok_or("no dispatcher is running")?;
-    for (_, status) in &mut sum {
-        if partitions.get(&status.broker) != Some(&status.partitions.len()) {
-            status.state = "starting".to_owned();
-        }
-    }
+    mark_partial(&mut sum, &partitions);
     Ok(sum)
 }

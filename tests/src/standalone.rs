@@ -163,6 +163,6 @@ impl Deployment for Standalone {
     }
 
     async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {
-        self.admin().triggers().await
+        self.admin().whole_triggers().await
     }
 }

@@ -119,7 +119,9 @@ async fn without_any_one_of_the_acls_something_says_what_is_not_allowed() {
                     said.push_str(&answer.body);
                 }
             }
-            match said.contains(&named) && said.to_lowercase().contains("authoriz") {
+            let is_refused =
+                ["authoriz", "not allowed"].iter().any(|word| said.to_lowercase().contains(word));
+            match said.contains(&named) && is_refused {
                 true => Ok(()),
                 false => Err(said),
             }
