@@ -11,9 +11,10 @@ use clap::Args;
 use tokio::sync::watch;
 use trigon_core::name::Installation;
 use trigon_eventlog::kafka::KafkaConfig;
+use trigon_eventlog::kafka::properties::check;
 use trigon_eventlog::kafka::security::{Security, properties};
 
-use crate::failure::Failure;
+use crate::failure::{Chain, Failure};
 
 mod credentials;
 mod property_file;
@@ -104,7 +105,8 @@ impl KafkaArguments {
     /// The cluster that they mean; `None` when they mean none.
     ///
     /// # Errors
-    /// When a file cannot be read, or what is said of security is wrong, or stands without a cluster.
+    /// When a file cannot be read, or a property cannot be honoured, or what is said of security is wrong, or stands
+    /// without a cluster.
     pub(crate) fn cluster(&self) -> Result<Option<Cluster>, Failure> {
         if self.kafka.is_empty() {
             return match self.stray() {
@@ -124,7 +126,13 @@ impl KafkaArguments {
         let (of_security, others): (Properties, Properties) =
             all.into_iter().partition(|(name, _)| properties::is_about_security(name));
         let credentials = Credentials::read(self.secret.clone(), of_security).map_err(Failure::Usage)?;
-        let properties = others.into_iter().map(|(name, property)| (name, property.value)).collect();
+        // Here, and not when the log is opened, because the places where they were given are still known.
+        let mut properties = BTreeMap::new();
+        for (name, Property { value, origin }) in others {
+            let one = BTreeMap::from([(name, value)]);
+            check(&one).map_err(|error| Failure::Usage(format!("{origin}: {}", Chain(&error))))?;
+            properties.extend(one);
+        }
         Ok(Some(Cluster { bootstrap: self.kafka.clone(), properties, credentials }))
     }
 
@@ -143,11 +151,16 @@ impl KafkaArguments {
     /// A flag that is of no use without a cluster.
     fn stray(&self) -> Option<&'static str> {
         let given = [
-            ("--kafka-config", !self.properties.is_empty()),
+            ("--kafka-config", self.given().next().is_some()),
             ("--kafka-config-file", self.property_file.is_some()),
             ("--kafka-secret", self.secret.is_some()),
         ];
         given.into_iter().find_map(|(flag, is_given)| is_given.then_some(flag))
+    }
+
+    /// The properties; a variable of several lines has blank ones, and ends with one.
+    fn given(&self) -> impl Iterator<Item = &Given> {
+        self.properties.iter().filter(|Given(property)| !property.trim().is_empty())
     }
 
     fn properties(&self) -> Result<Properties, Failure> {
@@ -155,7 +168,7 @@ impl KafkaArguments {
             Some(file) => property_file::read(file).map_err(Failure::Usage)?,
             None => Properties::new(),
         };
-        for Given(property) in &self.properties {
+        for Given(property) in self.given() {
             let origin = "--kafka-config".to_owned();
             match property.split_once('=').map(|(name, value)| (name.trim(), value.trim())) {
                 Some((name, value)) if !name.is_empty() => {

@@ -64,6 +64,10 @@ pub(crate) async fn brokers(arguments: &BrokersArguments, terminal: &Terminal) -
                 Some(format!("{} takes no events yet: {}", broker.broker, broker.waiting.as_ref()?))
             });
             note_all(terminal, &waiting.collect::<Vec<_>>())?;
+            let stalled = brokers.iter().flat_map(|broker| {
+                broker.stalled.iter().map(|stall| format!("{} is stalled: {stall}", broker.broker))
+            });
+            note_all(terminal, &stalled.collect::<Vec<_>>())?;
             note_problems(&remote, terminal).await
         }
     }
@@ -87,6 +91,10 @@ pub(crate) async fn triggers(arguments: &TriggersArguments, terminal: &Terminal)
         OutputFormat::Text => {
             terminal.print(triggers_table(&triggers))?;
             note_all(terminal, &merge::partial(&triggers))?;
+            let missed = triggers
+                .iter()
+                .filter_map(|trigger| Some(format!("{}: {}", trigger.trigger, trigger.missed_words()?)));
+            note_all(terminal, &missed.collect::<Vec<_>>())?;
             note_problems(&remote, terminal).await
         }
     }

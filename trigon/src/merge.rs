@@ -14,6 +14,9 @@ pub(crate) fn brokers(answers: Vec<Vec<BrokerView>>) -> Vec<BrokerView> {
             Some(known) => {
                 known.url = known.url.take().or(view.url);
                 known.waiting = known.waiting.take().or(view.waiting);
+                // Each dispatcher knows of its own partitions.
+                known.stalled.extend(view.stalled);
+                known.stalled.sort_by_key(|stall| stall.partition);
             }
             None => {
                 merged.insert(view.broker.clone(), view);
@@ -70,6 +73,7 @@ fn add(known: &mut TriggerView, view: TriggerView) {
     known.dead_lettered += view.dead_lettered;
     known.parked += view.parked;
     known.failures += view.failures;
+    known.overtaken += view.overtaken;
     known.partitions = known.partitions.max(view.partitions);
     // Every dispatcher counts all that are parked, some later than others.
     known.waiting = known.waiting.max(view.waiting);
@@ -82,7 +86,7 @@ fn add(known: &mut TriggerView, view: TriggerView) {
         }
     }
     known.cursors.sort_by_key(|cursor| cursor.partition);
-    known.lag = known.cursors.iter().map(|cursor| cursor.end.saturating_sub(cursor.watermark)).sum();
+    known.sum_up();
 }
 
 /// The state that needs a look rather than the other.
@@ -95,10 +99,18 @@ fn worse(one: String, other: String) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::view::CursorView;
+    use crate::admin::view::{CursorView, GapView, StallView};
+
+    fn gap(to: u64) -> GapView {
+        let noticed = "2026-11-21T04:00:00Z".to_owned();
+        GapView { cause: "retention".to_owned(), offsets: 3, from: to - 3, to, noticed }
+    }
 
     fn trigger(state: &str, cursors: &[(u32, u64)], delivered: u64) -> TriggerView {
-        let cursor = |&(partition, watermark)| CursorView { partition, watermark, position: 10, end: 10 };
+        let cursor = |&(partition, watermark)| {
+            let gap = (partition == 2).then(|| gap(watermark));
+            CursorView { partition, watermark, position: 10, end: 10, gap }
+        };
         TriggerView {
             trigger: "ns/t".to_owned(),
             broker: "ns/b".to_owned(),
@@ -120,7 +132,7 @@ mod tests {
         assert_eq!((both.state.as_str(), both.delivered, both.waiting), ("behind", 12, 7));
         let cursors: Vec<_> =
             both.cursors.iter().map(|cursor| (cursor.partition, cursor.watermark)).collect();
-        assert_eq!((cursors, both.lag), (vec![(0, 8), (1, 4), (2, 10)], 8));
+        assert_eq!((cursors, both.lag, both.missed), (vec![(0, 8), (1, 4), (2, 10)], 8, 3));
         let note = "ns/b: partitions 0 1 2 of 4 here; --admin takes the addresses of all dispatchers";
         assert_eq!(partial(&merged), [note]);
         let whole =
@@ -139,8 +151,15 @@ mod tests {
             partitions: 4,
             events: 10,
             bytes: None,
+            stalled: Vec::new(),
         };
         let merged = brokers(vec![vec![broker(None)], vec![broker(Some("http://x"))]]);
         assert_eq!((merged.len(), merged[0].url.as_deref(), merged[0].events), (1, Some("http://x"), 10));
+        let stalled = |partition| {
+            let reason = "no leader".to_owned();
+            BrokerView { stalled: vec![StallView { partition, reason }], ..broker(None) }
+        };
+        let merged = brokers(vec![vec![stalled(2)], vec![stalled(1)]]);
+        assert_eq!(merged[0].stalled.iter().map(|stall| stall.partition).collect::<Vec<_>>(), [1, 2]);
     }
 }

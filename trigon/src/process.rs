@@ -39,6 +39,9 @@ use in_force::InForce;
 /// What is kept of the drain's deadline for the log to close in.
 const CLOSING_TIME: Duration = Duration::from_millis(500);
 
+/// How long the log may take to close, whatever has ended the process.
+const CLOSING_PATIENCE: Duration = Duration::from_secs(3);
+
 /// How long a start waits for all Brokers to be served; then it goes on with those that are.
 const START_PATIENCE: Duration = Duration::from_secs(10);
 
@@ -200,6 +203,26 @@ impl Process {
         Ok(Running { process: self, announcement })
     }
 
+    async fn run(self) -> Result<(), Failure> {
+        let Self { store, mut tasks, drain, dispatching, .. } = self;
+        let failure = tokio::select! {
+            () = drain.draining() => drained(&mut tasks, &drain, dispatching.as_ref()).await,
+            failure = failure_of(&mut tasks) => Some(failure),
+        };
+        let failure = failure.map(|failure| {
+            let failure = Chain(&failure).to_string();
+            tracing::error!(failure, "a part of the process has failed, which ends the process");
+            Failure::Failed(failure)
+        });
+        // The log in Kafka closes when nobody holds partitions any more. Appends that were begun are not among these
+        // tasks: closing makes them durable.
+        drop(tasks);
+        if timeout(CLOSING_PATIENCE, store.close()).await.is_err() {
+            tracing::warn!("the event log did not close in time: the process ends without waiting for it");
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
     fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
         self.tasks.spawn(name, async move {
             task.await;
@@ -219,37 +242,7 @@ impl Running {
     /// # Errors
     /// When a part of the process fails.
     pub(crate) async fn run(self) -> Result<(), Failure> {
-        let Process { store, mut tasks, drain, dispatching, .. } = self.process;
-        tokio::select! {
-            () = drain.draining() => {}
-            Some(failure) = tasks.first_failure() => {
-                // What is durable stays so; closing makes the rest of the appends durable that were begun.
-                store.close().await;
-                return Err(failed(&failure));
-            }
-        }
-        let patience = drain.deadline().map_or(Duration::ZERO, |deadline| {
-            deadline.duration_since(tokio::time::Instant::now()).saturating_sub(CLOSING_TIME)
-        });
-        let delivered = async {
-            if let Some(Dispatching { dispatcher, .. }) = &dispatching {
-                dispatcher.drain(patience).await;
-            }
-        };
-        // The ingress finishes its requests while the dispatcher finishes its attempts.
-        let drained = async { tokio::join!(delivered, tasks.first_failure()).1 };
-        let failure = tokio::select! {
-            failure = drained => failure,
-            () = drain.expired() => {
-                tracing::warn!("the drain has expired: events in flight are delivered again after the next start");
-                None
-            }
-        };
-        store.close().await;
-        match failure {
-            Some(failure) => Err(failed(&failure)),
-            None => Ok(()),
-        }
+        self.process.run().await
     }
 }
 
@@ -285,6 +278,39 @@ pub(crate) async fn until_stopped(
     }
 }
 
+/// Finishes what was begun, within the deadline of the drain; what failed meanwhile.
+async fn drained(
+    tasks: &mut TaskGroup,
+    drain: &Drain,
+    dispatching: Option<&Dispatching>,
+) -> Option<TaskFailure> {
+    let patience = drain.deadline().map_or(Duration::ZERO, |deadline| {
+        deadline.duration_since(tokio::time::Instant::now()).saturating_sub(CLOSING_TIME)
+    });
+    let delivered = async {
+        if let Some(Dispatching { dispatcher, .. }) = dispatching {
+            dispatcher.drain(patience).await;
+        }
+    };
+    // The ingress finishes its requests while the dispatcher finishes its attempts.
+    let finished = async { tokio::join!(delivered, tasks.first_failure()).1 };
+    tokio::select! {
+        failure = finished => failure,
+        () = drain.expired() => {
+            tracing::warn!("the drain has expired: events in flight are delivered again after the next start");
+            None
+        }
+    }
+}
+
+/// Waits for a failure as long as it takes.
+async fn failure_of(tasks: &mut TaskGroup) -> TaskFailure {
+    match tasks.first_failure().await {
+        Some(failure) => failure,
+        None => std::future::pending().await,
+    }
+}
+
 fn stopped_by(signal: std::io::Result<Infallible>) -> Result<(), Failure> {
     match signal {
         Ok(never) => match never {},
@@ -304,3 +330,6 @@ pub(crate) fn shown_address(address: SocketAddr) -> String {
     }
     format!("http://{address}")
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 //! place in the log. An event that is accepted earlier could be missed by a Trigger.
 //!
 //! Asks the log, which tells the same to every process, whoever dispatches. A Broker that was served goes on being
-//! served as it was until what it has become can be.
+//! served as it was until what it has become can be, unless its topic has changed.
 
 use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
@@ -187,6 +187,16 @@ impl ServingTask {
             }
         }
         let served = next(&before, table, missing);
+        for (id, waiting) in &served.waiting {
+            if let Some(as_it_was) = before.table.brokers.get(id) {
+                let (old, new, reason) = (&as_it_was.topic, &waiting.broker.topic, &waiting.reason);
+                tracing::warn!(
+                    broker = %id, %old, %new, %reason,
+                    "the topic of the broker has changed: it takes no events until the new one can be used, and \
+                     what is undelivered in the old one is delivered by nobody"
+                );
+            }
+        }
         for id in served.table.brokers.keys().filter(|id| before.waiting.contains_key(*id)) {
             tracing::info!(broker = %id, "the broker takes events");
         }
@@ -202,10 +212,11 @@ fn next(before: &Served, wanted: &RoutingTable, mut missing: BTreeMap<BrokerId, 
             (None, _) => {
                 next.table.brokers.insert(id.clone(), Arc::clone(broker));
             }
-            (Some(_), Some(as_it_was)) => {
+            (Some(_), Some(as_it_was)) if as_it_was.topic == broker.topic => {
                 next.table.brokers.insert(id.clone(), Arc::clone(as_it_was));
             }
-            (Some(reason), None) => {
+            // What is accepted into a topic that the table no longer names is dispatched by nobody.
+            (Some(reason), _) => {
                 let waiting = Waiting { broker: Arc::clone(broker), reason: reason.into() };
                 next.waiting.insert(id.clone(), waiting);
             }
@@ -228,7 +239,7 @@ fn reason(broker: &Broker, unplaced: &Unplaced) -> String {
 
 #[cfg(test)]
 mod tests {
-    use trigon_core::name::Installation;
+    use trigon_core::name::{Installation, TopicName};
     use trigon_core::routing::TopicSettings;
 
     use super::*;
@@ -266,5 +277,22 @@ mod tests {
         assert!(Arc::ptr_eq(&third.table.brokers[&a], &edited.brokers[&a]));
         let fourth = next(&third, &table(&["c"]), missing(&["c"]));
         assert_eq!(names(&fourth), ("c".to_owned(), String::new()));
+    }
+
+    #[test]
+    fn a_broker_whose_topic_has_changed_waits_for_the_new_one() {
+        let (id, as_it_was) = broker("a");
+        let external = Some(TopicName::external("orders"));
+        let settings = TopicSettings { external, ..TopicSettings::default() };
+        let changed = Arc::new(Broker::new(&Installation::default(), id.clone(), settings, Vec::new()));
+        let table = |broker: &Arc<Broker>| RoutingTable {
+            brokers: [(id.clone(), Arc::clone(broker))].into_iter().collect(),
+        };
+        let first = next(&Served::default(), &table(&as_it_was), missing(&[]));
+        let second = next(&first, &table(&changed), missing(&["a"]));
+        assert!(second.table.brokers.is_empty());
+        assert!(Arc::ptr_eq(&second.waiting[&id].broker, &changed));
+        let third = next(&second, &table(&changed), missing(&[]));
+        assert!(Arc::ptr_eq(&third.table.brokers[&id], &changed) && third.waiting.is_empty());
     }
 }

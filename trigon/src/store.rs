@@ -77,6 +77,11 @@ impl StoreSettings {
 }
 
 impl Store {
+    /// A log, and what closes it.
+    pub(crate) fn new(log: SharedLog, close: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self { log, close: Box::pin(close) }
+    }
+
     /// The log.
     pub(crate) fn log(&self) -> &SharedLog {
         &self.log
@@ -95,7 +100,7 @@ async fn open_embedded(config: EmbeddedConfig) -> Result<Store, Failure> {
         .map(Arc::new)
         .map_err(|error| Failure::Failed(format!("{}; --data sets another folder", Chain(&error))))?;
     let closing = Arc::clone(&log);
-    Ok(Store { log, close: Box::pin(async move { closing.close().await }) })
+    Ok(Store::new(log, async move { closing.close().await }))
 }
 
 /// The one place that opens the log in Kafka.
@@ -104,5 +109,5 @@ fn open_kafka(config: KafkaConfig) -> Result<Store, Failure> {
         KafkaLog::open(config).map_err(|error| Failure::Usage(format!("--kafka: {}", Chain(&error))))?;
     let log = Arc::new(log);
     let closing = Arc::clone(&log);
-    Ok(Store { log, close: Box::pin(async move { closing.close().await }) })
+    Ok(Store::new(log, async move { closing.close().await }))
 }

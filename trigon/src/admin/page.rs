@@ -82,6 +82,9 @@ fn broker(html: &mut String, broker: &BrokerView, triggers: Option<&[TriggerView
     if let Some(reason) = &broker.waiting {
         writeln!(html, "<p class=\"alarm\">takes no events yet: {}</p>", Escaped(reason))?;
     }
+    for stall in &broker.stalled {
+        writeln!(html, "<p class=\"alarm\">stalled: {}</p>", Escaped(&stall.to_string()))?;
+    }
     let Some(triggers) = triggers else {
         writeln!(
             html,
@@ -117,10 +120,14 @@ fn trigger(html: &mut String, trigger: &TriggerView) -> fmt::Result {
         }
         _ => String::new(),
     };
+    let missed = match trigger.missed_words() {
+        Some(missed) => format!("<br><span class=\"alarm\">{}</span>", Escaped(&missed)),
+        None => String::new(),
+    };
     write!(
         html,
         "<tr><td><b>{}</b><br><span class=\"word\">when</span> {}<br><span class=\"word\">to</span> <code>{}</code>\
-         {dead_letters}{oldest}</td><td><span class=\"state {state}\">{state}</span></td>",
+         {dead_letters}{oldest}{missed}</td><td><span class=\"state {state}\">{state}</span></td>",
         Escaped(&trigger.trigger),
         Escaped(&trigger.filter),
         Escaped(&trigger.subscriber),
@@ -232,7 +239,7 @@ footer a { color: var(--link); margin-right: 1rem }
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::admin::view::ProblemView;
+    use crate::admin::view::{CursorView, GapView, ProblemView, StallView};
 
     fn view() -> (Vec<BrokerView>, Vec<TriggerView>, RoutesView) {
         let broker = BrokerView {
@@ -243,6 +250,14 @@ mod tests {
             partitions: 4,
             events: 12_345,
             bytes: Some(64 << 20),
+            stalled: vec![StallView { partition: 3, reason: "<no leader>".to_owned() }],
+        };
+        let gap = GapView {
+            cause: "retention".to_owned(),
+            offsets: 7,
+            from: 1,
+            to: 8,
+            noticed: "2026-11-21T04:00:00Z".to_owned(),
         };
         let trigger = TriggerView {
             trigger: "default/orders".to_owned(),
@@ -252,6 +267,7 @@ mod tests {
             state: "behind".to_owned(),
             lag: 1_000_000,
             waiting: 2,
+            cursors: vec![CursorView { partition: 1, watermark: 8, position: 8, end: 9, gap: Some(gap) }],
             ..TriggerView::default()
         };
         let routes = RoutesView {
@@ -276,6 +292,8 @@ mod tests {
             "<td>1\u{202f}000\u{202f}000</td>",
             "<td class=\"alarm\">2</td>",
             "generation 3",
+            "stalled: partition 3: &lt;no leader&gt;",
+            "partition 1: 7 offsets missed, retention removed 1 to 8 before they were delivered",
         ] {
             assert!(html.contains(part), "{part} in\n{html}");
         }

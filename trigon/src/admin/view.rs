@@ -9,8 +9,10 @@ use trigon_core::name::{BrokerId, TopicPartition};
 use trigon_core::routing::{Broker, Trigger, TriggerState};
 use trigon_crds::Problem;
 use trigon_dispatcher::Dispatcher;
-use trigon_dispatcher::status::{Phase, Status, TriggerPartition, TriggerStatus};
-use trigon_eventlog::LogError;
+use trigon_dispatcher::status::{
+    Gap, GapCause, PartitionStatus, Phase, Status, TriggerPartition, TriggerStatus,
+};
+use trigon_eventlog::{Extent, LogError, TopicDescription};
 
 use super::Admin;
 use crate::routes::{RoutesStatus, Source, Trouble};
@@ -35,6 +37,18 @@ pub(crate) struct BrokerView {
     pub(crate) events: u64,
     /// What its topic takes on disk, in bytes, where the log can tell.
     pub(crate) bytes: Option<u64>,
+    /// The partitions that the process which was asked dispatches and cannot get on with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) stalled: Vec<StallView>,
+}
+
+/// A partition that does not get on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct StallView {
+    /// The partition.
+    pub(crate) partition: u32,
+    /// What it waits for.
+    pub(crate) reason: String,
 }
 
 /// A Trigger.
@@ -76,6 +90,12 @@ pub(crate) struct TriggerView {
     pub(crate) waiting: u64,
     /// Attempts that failed.
     pub(crate) failures: u64,
+    /// Events that retention removed before the Trigger got there.
+    #[serde(default)]
+    pub(crate) overtaken: u64,
+    /// Offsets that were missed for whatever reason, since the partitions were assigned.
+    #[serde(default)]
+    pub(crate) missed: u64,
     /// How many partitions its Broker's topic has.
     #[serde(default)]
     pub(crate) partitions: u32,
@@ -94,6 +114,24 @@ pub(crate) struct CursorView {
     pub(crate) position: u64,
     /// The offset of the next event.
     pub(crate) end: u64,
+    /// What the Trigger has missed there since the partition was assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) gap: Option<GapView>,
+}
+
+/// What a Trigger has missed in a partition.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct GapView {
+    /// Why, the last time: `retention`, or `beyond_end` where the log has lost what the Trigger had reached.
+    pub(crate) cause: String,
+    /// Offsets that were missed, all times together.
+    pub(crate) offsets: u64,
+    /// The first offset that was missed, the last time.
+    pub(crate) from: u64,
+    /// The first offset after it that was not.
+    pub(crate) to: u64,
+    /// When it was noticed, the last time.
+    pub(crate) noticed: String,
 }
 
 /// The routes in force.
@@ -212,30 +250,27 @@ impl Admin {
     /// When the log cannot be read.
     pub(super) async fn brokers(&self) -> Result<Vec<BrokerView>, LogError> {
         let table = self.table.load_full();
+        let status = self.dispatcher.as_ref().map(Dispatcher::status);
         let mut views = Vec::with_capacity(table.brokers.len());
         for broker in table.brokers.values() {
-            views.push(self.broker(broker).await?);
+            let known = status.as_ref().map(|status| partitions(status, &broker.id)).unwrap_or_default();
+            views.push(self.broker(broker, known).await?);
         }
         Ok(views)
     }
 
-    async fn broker(&self, broker: &Broker) -> Result<BrokerView, LogError> {
+    async fn broker(&self, broker: &Broker, known: &[PartitionStatus]) -> Result<BrokerView, LogError> {
         let description = self.log.describe_topic(&broker.topic).await?;
-        let mut events = 0;
-        let partitions: Vec<TopicPartition> =
-            description.as_ref().map(|topic| topic.partitions_of(&broker.topic)).unwrap_or_default();
-        for at in &partitions {
-            let extent = self.log.extent(at).await?;
-            events += extent.end.0.saturating_sub(extent.start.0);
-        }
+        let held = self.held(broker, description.as_ref(), known).await;
         Ok(BrokerView {
             broker: broker.id.to_string(),
             url: self.ingress.as_ref().map(|ingress| broker_url(ingress, &broker.id)),
             waiting: self.serving.waiting(&broker.id),
             triggers: broker.triggers.len(),
             partitions: description.as_ref().map_or(0, |topic| topic.partitions),
-            events,
+            events: held.iter().map(|held| held.end.saturating_sub(held.start)).sum(),
             bytes: description.and_then(|topic| topic.bytes),
+            stalled: known.iter().filter_map(StallView::of).collect(),
         })
     }
 
@@ -249,27 +284,70 @@ impl Admin {
         let mut views = Vec::new();
         for broker in table.brokers.values() {
             // Asked for after the status, so that a lag of 0 means that nothing accepted before is unfinished.
-            let ends = self.ends(broker).await?;
+            let description = self.log.describe_topic(&broker.topic).await?;
+            let held = self.held(broker, description.as_ref(), partitions(&status, &broker.id)).await;
+            let ends: Vec<u64> = held.iter().map(|held| held.end).collect();
             views.extend(broker.triggers.iter().map(|trigger| TriggerView::of(trigger, &status, &ends)));
         }
         Ok(views)
     }
 
-    /// The offset of the next event in each partition of a Broker.
-    async fn ends(&self, broker: &Broker) -> Result<Vec<u64>, LogError> {
-        let description = self.log.describe_topic(&broker.topic).await?;
+    /// The offsets of each partition of a Broker's topic.
+    ///
+    /// Those of a partition that cannot be asked for them now are as the dispatcher last saw them, so that one
+    /// without a leader does not hide how all the others stand.
+    async fn held(
+        &self,
+        broker: &Broker,
+        description: Option<&TopicDescription>,
+        known: &[PartitionStatus],
+    ) -> Vec<Held> {
         let partitions = description.map(|topic| topic.partitions_of(&broker.topic)).unwrap_or_default();
-        let mut ends = Vec::with_capacity(partitions.len());
-        for at in &partitions {
-            ends.push(self.log.extent(at).await?.end.0);
-        }
-        Ok(ends)
+        let answers = self.log.extents(&partitions).await;
+        partitions.iter().zip(answers).map(|(at, answer)| Held::of(at, answer.ok(), known)).collect()
     }
 
     /// The routes in force.
     pub(super) fn routes(&self) -> RoutesView {
         RoutesView::of(&self.routes.borrow())
     }
+}
+
+/// The offsets of a partition.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Held {
+    start: u64,
+    end: u64,
+}
+
+impl Held {
+    fn of(at: &TopicPartition, answer: Option<Extent>, known: &[PartitionStatus]) -> Self {
+        let known = known.iter().find(|known| known.partition == at.partition.0);
+        match (answer, known) {
+            (Some(extent), _) => Self { start: extent.start.0, end: extent.end.0 },
+            (None, Some(known)) => Self { start: known.start, end: known.end },
+            (None, None) => Self::default(),
+        }
+    }
+}
+
+impl fmt::Display for StallView {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "partition {}: {}", self.partition, self.reason)
+    }
+}
+
+impl StallView {
+    fn of(status: &PartitionStatus) -> Option<Self> {
+        Some(Self { partition: status.partition, reason: status.stalled.clone()? })
+    }
+}
+
+/// The partitions of a Broker that the dispatcher has.
+fn partitions<'a>(status: &'a Status, broker: &BrokerId) -> &'a [PartitionStatus] {
+    let broker = broker.to_string();
+    let found = status.brokers.iter().find(|known| known.broker == broker);
+    found.map(|known| &*known.partitions).unwrap_or_default()
 }
 
 /// Where a Broker takes events.
@@ -317,8 +395,32 @@ impl TriggerView {
         self.dead_lettered = total.dead_lettered;
         self.parked = total.parked;
         self.failures = total.failures;
+        self.overtaken = total.overtaken;
         self.cursors = standing.partitions.iter().map(|at| CursorView::of(at, ends)).collect();
+        self.sum_up();
+    }
+
+    /// The figures that are sums over the cursors.
+    pub(crate) fn sum_up(&mut self) {
         self.lag = self.cursors.iter().map(|cursor| cursor.end.saturating_sub(cursor.watermark)).sum();
+        self.missed = self.cursors.iter().filter_map(|cursor| Some(cursor.gap.as_ref()?.offsets)).sum();
+    }
+
+    /// What it has missed, as a sentence; none when it has missed nothing.
+    pub(crate) fn missed_words(&self) -> Option<String> {
+        let in_partition = |cursor: &CursorView| {
+            let GapView { cause, offsets, from, to, noticed } = cursor.gap.as_ref()?;
+            let partition = cursor.partition;
+            let why = match cause.as_str() {
+                RETENTION => format!("retention removed {from} to {to} before they were delivered"),
+                _ => {
+                    format!("it stood at {to}, beyond the end of the log, which was at {from}")
+                }
+            };
+            Some(format!("partition {partition}: {offsets} offsets missed, {why}, noticed {noticed}"))
+        };
+        let words: Vec<_> = self.cursors.iter().filter_map(in_partition).collect();
+        (!words.is_empty()).then(|| words.join("; "))
     }
 }
 
@@ -326,7 +428,22 @@ impl CursorView {
     fn of(at: &TriggerPartition, ends: &[u64]) -> Self {
         let end = usize::try_from(at.partition).ok().and_then(|partition| ends.get(partition));
         let end = end.copied().unwrap_or_default().max(at.end);
-        Self { partition: at.partition, watermark: at.watermark, position: at.position, end }
+        let gap = at.gap.as_ref().map(GapView::of);
+        Self { partition: at.partition, watermark: at.watermark, position: at.position, end, gap }
+    }
+}
+
+const RETENTION: &str = "retention";
+const BEYOND_END: &str = "beyond_end";
+
+impl GapView {
+    fn of(gap: &Gap) -> Self {
+        let cause = match gap.cause {
+            GapCause::Retention => RETENTION,
+            GapCause::BeyondEnd => BEYOND_END,
+        };
+        let noticed = shown::rfc3339(gap.noticed);
+        Self { cause: cause.to_owned(), offsets: gap.offsets, from: gap.from, to: gap.to, noticed }
     }
 }
 
@@ -391,3 +508,6 @@ impl fmt::Display for ProblemView {
 fn wide(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests;

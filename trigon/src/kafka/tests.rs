@@ -69,14 +69,28 @@ fn a_flag_wins_over_the_file_and_problems_name_file_and_line() {
         ("a=b\nhush\n", ":2: write KEY=VALUE"),
         ("\nssl.cipher.suites=hush\n", ":2: ssl.cipher.suites: is not taken"),
         ("bootstrap.servers=x:1\n", ":1: bootstrap.servers: --kafka says where the cluster is"),
+        ("linger.ms=1\nlinger.mss=1\n", ":2: librdkafka has no property linger.mss"),
+        ("linger.ms=soon\n", ":1: linger.ms: "),
+        ("\nenable.idempotence=false\n", ":2: enable.idempotence cannot be set: "),
         ("ssl.ca.location=/none/ca\n", ":1: ssl.ca.location: could not read /none/ca: No such file"),
     ] {
         std::fs::write(&file, text).unwrap();
         let message = usage(&["--kafka", "a:1", "--kafka-config-file", path]);
         assert!(message.starts_with(&format!("{path}{told}")), "{text:?}: {message}");
     }
+    let message = usage(&["--kafka", "a:1", "--kafka-config", "acks=1"]);
+    assert!(message.starts_with("--kafka-config: acks cannot be set: "), "{message}");
     let missing = usage(&["--kafka", "a:1", "--kafka-config-file", "/none"]);
     assert!(missing.starts_with("--kafka-config-file: could not read /none: "), "{missing}");
+}
+
+/// `TRIGON_KAFKA_CONFIG` as a block of YAML gives it.
+#[test]
+fn blank_lines_between_properties_are_none() {
+    let given = "linger.ms=5\n\n  \ncompression.type=lz4\n";
+    let properties = cluster(&["--kafka", "a:1", "--kafka-config", given]).unwrap().unwrap().properties;
+    assert_eq!(properties.keys().collect::<Vec<_>>(), ["compression.type", "linger.ms"]);
+    assert!(cluster(&["--kafka-config", "\n"]).unwrap().is_none());
 }
 
 #[test]
