@@ -320,6 +320,7 @@ mod tests {
         assert!(memory.is_moved(&place(), None), "deleted");
         assert_eq!(memory.loaded(&place(), topic(1), None, 1), None);
         assert!(!memory.is_moved(&place(), None), "that is known");
+        assert!(memory.is_moved(&place(), Some(&by_person(4))), "set once more");
         memory.loaded(&place(), topic(1), Some(&by_person(4)), 1);
         assert!(!memory.is_moved(&place(), Some(&by_person(4))));
     }
