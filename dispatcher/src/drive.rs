@@ -21,7 +21,7 @@ use self::parking::{ParkEnd, Parking};
 pub(crate) use self::seat::Seat;
 use self::trouble::Trouble;
 pub use self::watchdog::STALL_AFTER;
-use self::watchdog::{Awaited, CHECK_INTERVAL, Watchdog};
+use self::watchdog::{Awaited, CHECK_INTERVAL, Turns, Watchdog};
 use crate::attempt::{Attempt, LaneId};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -121,8 +121,7 @@ struct Work {
     is_waiting: bool,
     watchdog: Watchdog,
     check_at: Instant,
-    /// Counts commits, loads and appends that have ended: progress.
-    turn: u64,
+    turns: Turns,
     starts: Vec<Attempt>,
     /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
     lanes: HashSet<LaneId>,
@@ -224,19 +223,21 @@ impl Driver {
                 }
                 Woken::Committed(done) => {
                     work.committing = None;
-                    work.turn += 1;
+                    work.turns.committed(done.iter().map(|(_, result)| result));
                     self.committed(work, done)
                 }
                 Woken::Loaded(done) => {
                     work.loading = None;
                     // Those that wait to be started are looked up again and again.
-                    work.turn += u64::from(done.waiting.is_empty() && done.error.is_none());
+                    if done.waiting.is_empty() && done.error.is_none() {
+                        work.turns.loads += 1;
+                    }
                     self.loaded(work, done)
                 }
                 Woken::Parked(done) => {
                     work.under_park = None;
                     for offset in work.parking.ended(done, &self.seat.at) {
-                        work.turn += 1;
+                        work.turns.parks += 1;
                         self.seat.machine().handle(now(), Input::Parked { offset });
                     }
                     false
@@ -370,11 +371,11 @@ impl Driver {
         let end = self.seat.extent().end;
         let mut awaited = Vec::new();
         let under_way = [
-            (Awaited::Commit, work.committing.is_some()),
-            (Awaited::Load, work.loading.is_some()),
-            (Awaited::Park, work.under_park.is_some()),
+            (Awaited::Commit, work.turns.commits, work.committing.is_some()),
+            (Awaited::Load, work.turns.loads, work.loading.is_some()),
+            (Awaited::Park, work.turns.parks, work.under_park.is_some()),
         ];
-        awaited.extend(under_way.iter().filter(|(_, is_it)| *is_it).map(|(what, _)| (*what, work.turn)));
+        awaited.extend(under_way.iter().filter(|(_, _, is_it)| *is_it).map(|(what, turn, _)| (*what, *turn)));
         // One that has failed is tried again later, and says so itself.
         for (scan, open) in work.scans.iter().filter(|(_, open)| open.trouble.wait().is_zero()) {
             awaited.extend(open.from.filter(|from| *from < end).map(|from| (Awaited::Read(*scan, from), 0)));
@@ -576,7 +577,7 @@ impl Work {
             is_waiting: false,
             watchdog: Watchdog::default(),
             check_at: now() + CHECK_INTERVAL,
-            turn: 0,
+            turns: Turns::default(),
             starts: Vec::new(),
             lanes: HashSet::new(),
         }
