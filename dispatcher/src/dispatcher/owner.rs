@@ -299,7 +299,8 @@ impl Owner {
             .flat_map(|broker| &broker.triggers)
             .filter_map(|trigger| self.verified.take(&trigger.group))
             .collect();
-        self.stood.insert(topic.clone(), Arc::new(groups));
+        // It may have gone a second time before they had their places in the first one.
+        Arc::make_mut(self.stood.entry(topic.clone()).or_default()).extend(groups);
         self.placed.retain(|id| table.brokers.get(id).is_none_or(|broker| broker.topic != *topic));
         self.try_again_in(DOUBT_INTERVAL);
     }
@@ -353,7 +354,8 @@ impl Owner {
     fn drive(&mut self, at: TopicPartition) {
         let table = Arc::clone(&self.routes.borrow().table);
         let Some(broker) = table.brokers.values().find(|broker| broker.topic == at.topic) else {
-            // Its Broker has just gone: it will be revoked.
+            // Its Broker has just gone: it will be revoked, unless the Broker is back before that.
+            self.stranded.insert(at);
             return;
         };
         tracing::debug!(topic = %at.topic, partition = %at.partition, broker = %broker.id, "partition assigned");
