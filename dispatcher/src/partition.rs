@@ -334,7 +334,6 @@ impl Partition {
 
     fn loaded(&mut self, id: LaneId, cursor: Cursor) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.seat == Seat::Loading) else { return };
-        self.unparked.look(cursor.position);
         lane.load(cursor);
         self.stand_up(id);
         self.bury(id);
@@ -384,7 +383,6 @@ impl Partition {
             let fresh = LaneId(self.next_lane);
             self.next_lane += 1;
             let mut lane = old.successor(fresh);
-            self.unparked.look(cursor.position);
             lane.load(cursor);
             self.lanes.insert(fresh, lane);
             self.by_trigger.insert(trigger.id.clone(), fresh);
