@@ -34,6 +34,7 @@ mod load;
 mod parking;
 mod seat;
 mod trouble;
+mod truncation;
 mod watchdog;
 
 /// Bytes that one read asks for.
@@ -261,6 +262,7 @@ impl Driver {
                     if work.check_at <= now {
                         work.check_at = now + CHECK_INTERVAL;
                         self.look_for_stalls(work, now);
+                        self.look_for_truncation(now);
                     }
                     false
                 }
@@ -394,6 +396,13 @@ impl Driver {
                 work.read(&self.log, &self.seat.at, scan, from);
             }
         }
+    }
+
+    fn look_for_truncation(&self, now: Instant) {
+        let Some(end) = self.seat.take_truncation() else { return };
+        let TopicPartition { topic, partition } = &self.seat.at;
+        tracing::warn!(%topic, %partition, %end, "the log has lost its last records");
+        self.seat.machine().handle(now, Input::Truncated { end });
     }
 
     fn moved(&self, trigger: &Trigger, from: Offset, to: Offset) {

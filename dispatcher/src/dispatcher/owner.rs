@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval};
-use trigon_core::name::{BrokerId, GroupName, TopicName, TopicPartition};
+use trigon_core::name::{BrokerId, GroupName, Offset, TopicName, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
 use trigon_eventlog::{
     Difference, Extent, LogError, Ownership, OwnershipChange, Place, REVOKE_DEADLINE, Unplaced, places,
@@ -91,8 +91,8 @@ struct Asked {
     places: Option<BoxFuture<'static, Placing>>,
     moved: Option<BoxFuture<'static, Vec<Place>>>,
     extents: Option<BoxFuture<'static, Vec<Result<Extent, LogError>>>>,
-    /// The seats that the extents are for.
-    extents_of: Vec<Arc<Seat>>,
+    /// The seats that the extents are for, and how far they had come before.
+    extents_of: Vec<(Arc<Seat>, Offset)>,
 }
 
 /// What became of a topic that was to be there.
@@ -179,10 +179,10 @@ impl Owner {
                 Woken::ExtentsDue => self.look_up_extents(&mut asked),
                 Woken::Extents(found) => {
                     asked.extents = None;
-                    for (seat, extent) in asked.extents_of.drain(..).zip(found) {
+                    for ((seat, furthest), extent) in asked.extents_of.drain(..).zip(found) {
                         // An error shows where the partition is read; here the last extent stays.
                         if let Ok(extent) = extent {
-                            seat.note_extent(extent);
+                            seat.look(extent, furthest);
                         }
                     }
                 }
@@ -429,8 +429,9 @@ impl Owner {
         if asked.extents.is_some() {
             return;
         }
-        asked.extents_of = self.shared.seats();
-        let at: Vec<TopicPartition> = asked.extents_of.iter().map(|seat| seat.at.clone()).collect();
+        let seats = self.shared.seats();
+        asked.extents_of = seats.into_iter().map(|seat| (Arc::clone(&seat), seat.furthest())).collect();
+        let at: Vec<TopicPartition> = asked.extents_of.iter().map(|(seat, _)| seat.at.clone()).collect();
         if !at.is_empty() {
             let log = Arc::clone(&self.shared.log);
             asked.extents = Some(async move { log.extents(&at).await }.boxed());

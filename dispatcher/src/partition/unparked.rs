@@ -55,6 +55,15 @@ impl Unparked {
         self.looked.insert(from, to);
     }
 
+    /// The log has lost what lay from here on: other records come in its place.
+    pub(super) fn truncate(&mut self, end: Offset) {
+        self.looked.split_off(&end);
+        if let Some(mut last) = self.looked.last_entry() {
+            let to = (*last.get()).min(end);
+            last.insert(to);
+        }
+    }
+
     /// No cursor may be committed that looks further than this, of a lane that was loaded at `floor`.
     pub(super) fn gate(&self, floor: Offset) -> Option<Offset> {
         self.waiting.range(floor..).next().map(|(offset, _)| *offset)
@@ -79,14 +88,16 @@ mod tests {
         #[test]
         fn what_was_looked_at_is_not_parked(
             looks in proptest::collection::vec((0..40_u64, 0..8_u64), 0..20),
+            end in 0..50_u64,
         ) {
             let mut unparked = Unparked::default();
             let is_looked = |offset: u64| looks.iter().any(|(from, size)| (*from..from + size).contains(&offset));
             for (from, size) in &looks {
                 unparked.look(Offset(*from), Offset(from + size));
             }
+            unparked.truncate(Offset(end));
             for offset in 0..50 {
-                let is_new = !is_looked(offset);
+                let is_new = offset >= end || !is_looked(offset);
                 prop_assert_eq!(unparked.insert(Offset(offset), &Record::default()), is_new, "{}", offset);
                 prop_assert!(!unparked.insert(Offset(offset), &Record::default()));
             }

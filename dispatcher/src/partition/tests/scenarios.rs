@@ -458,6 +458,32 @@ fn a_lane_whose_place_was_set_forgets_what_it_held() {
     assert_eq!((lane.counts.moved, lane.counts.delivered), (1, 1));
 }
 
+/// A server that lagged leads the partition now: what comes in the place of what is lost is read, and parked if need be.
+#[test]
+fn a_lane_beyond_the_end_of_a_truncated_log_looks_where_it_stands() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(6, 0);
+    while !world.in_flight.is_empty() {
+        world.finish(0, Fate::Done);
+    }
+    world.give(Input::Truncated { end: Offset(6) });
+    assert!(world.reloads.is_empty(), "nothing that was read is lost");
+    world.log.split_off(&Offset(3));
+    world.log_end = Offset(3);
+    world.give(Input::Truncated { end: Offset(3) });
+    assert_eq!((world.reloads.len(), world.partition.furthest()), (1, Offset(6)));
+    let (lane, _) = world.reloads.remove(0);
+    world.give(Input::Reloaded { lane, cursor: Some(Cursor::at(Offset(3))) });
+    assert_eq!(world.partition.furthest(), Offset(3));
+    world.apply(Op::Junk);
+    world.log.insert(Offset(4), record(0, Offset(4)));
+    world.log_end = Offset(5);
+    world.read_all();
+    assert_eq!(world.parks, [Offset(3)]);
+    let fresh: Vec<_> = world.partition.status().iter().map(|lane| (lane.position, lane.in_flight)).collect();
+    assert_eq!(fresh, [(Offset(5), 1)]);
+}
+
 /// A person deletes the place: the lane goes on, and writes it again.
 #[test]
 fn a_place_that_was_deleted_is_written_again() {
