@@ -21,7 +21,7 @@ use self::parking::{ParkEnd, Parking};
 pub(crate) use self::seat::Seat;
 use self::trouble::Trouble;
 pub use self::watchdog::STALL_AFTER;
-use self::watchdog::{Awaited, CHECK_INTERVAL, Watchdog};
+use self::watchdog::{Awaited, CHECK_INTERVAL, Turns, Watchdog};
 use crate::attempt::{Attempt, LaneId};
 use crate::clock::Clock;
 use crate::metrics::Metrics;
@@ -34,6 +34,7 @@ mod load;
 mod parking;
 mod seat;
 mod trouble;
+mod truncation;
 mod watchdog;
 
 /// Bytes that one read asks for.
@@ -121,8 +122,7 @@ struct Work {
     is_waiting: bool,
     watchdog: Watchdog,
     check_at: Instant,
-    /// Counts commits, loads and appends that have ended: progress.
-    turn: u64,
+    turns: Turns,
     starts: Vec<Attempt>,
     /// Lanes that have started something: what they have queued is withdrawn if the run is abandoned.
     lanes: HashSet<LaneId>,
@@ -224,19 +224,21 @@ impl Driver {
                 }
                 Woken::Committed(done) => {
                     work.committing = None;
-                    work.turn += 1;
+                    work.turns.committed(done.iter().map(|(_, result)| result));
                     self.committed(work, done)
                 }
                 Woken::Loaded(done) => {
                     work.loading = None;
                     // Those that wait to be started are looked up again and again.
-                    work.turn += u64::from(done.waiting.is_empty() && done.error.is_none());
+                    if done.waiting.is_empty() && done.error.is_none() {
+                        work.turns.loads += 1;
+                    }
                     self.loaded(work, done)
                 }
                 Woken::Parked(done) => {
                     work.under_park = None;
                     for offset in work.parking.ended(done, &self.seat.at) {
-                        work.turn += 1;
+                        work.turns.parks += 1;
                         self.seat.machine().handle(now(), Input::Parked { offset });
                     }
                     false
@@ -260,6 +262,7 @@ impl Driver {
                     if work.check_at <= now {
                         work.check_at = now + CHECK_INTERVAL;
                         self.look_for_stalls(work, now);
+                        self.look_for_truncation(now);
                     }
                     false
                 }
@@ -370,11 +373,11 @@ impl Driver {
         let end = self.seat.extent().end;
         let mut awaited = Vec::new();
         let under_way = [
-            (Awaited::Commit, work.committing.is_some()),
-            (Awaited::Load, work.loading.is_some()),
-            (Awaited::Park, work.under_park.is_some()),
+            (Awaited::Commit, work.turns.commits, work.committing.is_some()),
+            (Awaited::Load, work.turns.loads, work.loading.is_some()),
+            (Awaited::Park, work.turns.parks, work.under_park.is_some()),
         ];
-        awaited.extend(under_way.iter().filter(|(_, is_it)| *is_it).map(|(what, _)| (*what, work.turn)));
+        awaited.extend(under_way.iter().filter(|(_, _, is_it)| *is_it).map(|(what, turn, _)| (*what, *turn)));
         // One that has failed is tried again later, and says so itself.
         for (scan, open) in work.scans.iter().filter(|(_, open)| open.trouble.wait().is_zero()) {
             awaited.extend(open.from.filter(|from| *from < end).map(|from| (Awaited::Read(*scan, from), 0)));
@@ -393,6 +396,13 @@ impl Driver {
                 work.read(&self.log, &self.seat.at, scan, from);
             }
         }
+    }
+
+    fn look_for_truncation(&self, now: Instant) {
+        let Some(end) = self.seat.take_truncation() else { return };
+        let TopicPartition { topic, partition } = &self.seat.at;
+        tracing::warn!(%topic, %partition, %end, "the log has lost its last records");
+        self.seat.machine().handle(now, Input::Truncated { end });
     }
 
     fn moved(&self, trigger: &Trigger, from: Offset, to: Offset) {
@@ -576,7 +586,7 @@ impl Work {
             is_waiting: false,
             watchdog: Watchdog::default(),
             check_at: now() + CHECK_INTERVAL,
-            turn: 0,
+            turns: Turns::default(),
             starts: Vec::new(),
             lanes: HashSet::new(),
         }

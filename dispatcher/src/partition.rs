@@ -173,6 +173,7 @@ impl Partition {
             Input::Finished { attempt, outcome, jitter } => self.finished(now, attempt, outcome, jitter),
             Input::Committed { lane, result } => self.committed(now, lane, result),
             Input::Moved { lane } => self.doubt(lane),
+            Input::Truncated { end } => self.truncate(end),
             Input::Reloaded { lane, cursor } => self.reloaded(now, lane, cursor),
             Input::Parked { offset } => self.parked(now, offset),
             Input::Budget(bytes) => {
@@ -239,6 +240,12 @@ impl Partition {
     pub fn groups(&self) -> Vec<GroupName> {
         let loaded = self.lanes.values().filter(|lane| lane.seat != Seat::Loading);
         loaded.map(|lane| lane.trigger.group.clone()).collect()
+    }
+
+    /// The furthest offset that a lane has come to.
+    pub fn furthest(&self) -> Offset {
+        let loaded = self.lanes.values().filter(|lane| lane.seat != Seat::Loading);
+        loaded.map(|lane| self.position_of(lane)).max().unwrap_or_default()
     }
 
     /// The lane of a group.
@@ -334,7 +341,6 @@ impl Partition {
 
     fn loaded(&mut self, id: LaneId, cursor: Cursor) {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.seat == Seat::Loading) else { return };
-        self.unparked.look(cursor.position);
         lane.load(cursor);
         self.stand_up(id);
         self.bury(id);
@@ -350,6 +356,15 @@ impl Partition {
         self.doubted += 1;
         if lane.committing.is_none() {
             self.actions.push_back(Action::Reload { lane: id, trigger: Arc::clone(&lane.trigger) });
+        }
+    }
+
+    /// A lane beyond the new end would wait for the old one to come round, and miss what is accepted until then.
+    fn truncate(&mut self, end: Offset) {
+        self.unparked.truncate(end);
+        let beyond = self.lanes.values().filter(|lane| self.position_of(lane) > end);
+        for id in beyond.map(|lane| lane.id).collect::<Vec<_>>() {
+            self.doubt(id);
         }
     }
 
@@ -384,7 +399,6 @@ impl Partition {
             let fresh = LaneId(self.next_lane);
             self.next_lane += 1;
             let mut lane = old.successor(fresh);
-            self.unparked.look(cursor.position);
             lane.load(cursor);
             self.lanes.insert(fresh, lane);
             self.by_trigger.insert(trigger.id.clone(), fresh);

@@ -12,7 +12,7 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval};
-use trigon_core::name::{BrokerId, GroupName, TopicName, TopicPartition};
+use trigon_core::name::{BrokerId, GroupName, Offset, TopicName, TopicPartition};
 use trigon_core::routing::{Broker, RoutingTable, TopicSettings};
 use trigon_eventlog::{
     Difference, Extent, LogError, Ownership, OwnershipChange, Place, REVOKE_DEADLINE, Unplaced, places,
@@ -91,8 +91,8 @@ struct Asked {
     places: Option<BoxFuture<'static, Placing>>,
     moved: Option<BoxFuture<'static, Vec<Place>>>,
     extents: Option<BoxFuture<'static, Vec<Result<Extent, LogError>>>>,
-    /// The seats that the extents are for.
-    extents_of: Vec<Arc<Seat>>,
+    /// The seats that the extents are for, and how far they had come before.
+    extents_of: Vec<(Arc<Seat>, Offset)>,
 }
 
 /// What became of a topic that was to be there.
@@ -179,10 +179,10 @@ impl Owner {
                 Woken::ExtentsDue => self.look_up_extents(&mut asked),
                 Woken::Extents(found) => {
                     asked.extents = None;
-                    for (seat, extent) in asked.extents_of.drain(..).zip(found) {
+                    for ((seat, furthest), extent) in asked.extents_of.drain(..).zip(found) {
                         // An error shows where the partition is read; here the last extent stays.
                         if let Ok(extent) = extent {
-                            seat.note_extent(extent);
+                            seat.look(extent, furthest);
                         }
                     }
                 }
@@ -299,7 +299,8 @@ impl Owner {
             .flat_map(|broker| &broker.triggers)
             .filter_map(|trigger| self.verified.take(&trigger.group))
             .collect();
-        self.stood.insert(topic.clone(), Arc::new(groups));
+        // It may have gone a second time before they had their places in the first one.
+        Arc::make_mut(self.stood.entry(topic.clone()).or_default()).extend(groups);
         self.placed.retain(|id| table.brokers.get(id).is_none_or(|broker| broker.topic != *topic));
         self.try_again_in(DOUBT_INTERVAL);
     }
@@ -353,7 +354,8 @@ impl Owner {
     fn drive(&mut self, at: TopicPartition) {
         let table = Arc::clone(&self.routes.borrow().table);
         let Some(broker) = table.brokers.values().find(|broker| broker.topic == at.topic) else {
-            // Its Broker has just gone: it will be revoked.
+            // Its Broker has just gone: it will be revoked, unless the Broker is back before that.
+            self.stranded.insert(at);
             return;
         };
         tracing::debug!(topic = %at.topic, partition = %at.partition, broker = %broker.id, "partition assigned");
@@ -427,8 +429,9 @@ impl Owner {
         if asked.extents.is_some() {
             return;
         }
-        asked.extents_of = self.shared.seats();
-        let at: Vec<TopicPartition> = asked.extents_of.iter().map(|seat| seat.at.clone()).collect();
+        let seats = self.shared.seats();
+        asked.extents_of = seats.into_iter().map(|seat| (Arc::clone(&seat), seat.furthest())).collect();
+        let at: Vec<TopicPartition> = asked.extents_of.iter().map(|(seat, _)| seat.at.clone()).collect();
         if !at.is_empty() {
             let log = Arc::clone(&self.shared.log);
             asked.extents = Some(async move { log.extents(&at).await }.boxed());

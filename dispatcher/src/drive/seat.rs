@@ -9,6 +9,7 @@ use trigon_core::record::Timestamp;
 use trigon_core::routing::Broker;
 use trigon_eventlog::Extent;
 
+use super::truncation::Truncation;
 use crate::partition::{LaneStatus, Partition};
 use crate::status::{Gap, GapCause};
 
@@ -20,6 +21,7 @@ pub(crate) struct Seat {
     pub(crate) parked_topic: TopicName,
     machine: Mutex<Partition>,
     extent: Mutex<Extent>,
+    truncation: Mutex<Truncation>,
     /// What Triggers have missed since the partition was assigned.
     gaps: Mutex<BTreeMap<TriggerId, Gap>>,
     /// What the log has not answered for too long.
@@ -38,6 +40,7 @@ impl Seat {
             parked_topic: broker.parked_topic.clone(),
             machine: Mutex::new(machine),
             extent: Mutex::default(),
+            truncation: Mutex::default(),
             gaps: Mutex::default(),
             stall: Mutex::default(),
             generation: AtomicU64::new(0),
@@ -60,8 +63,24 @@ impl Seat {
         *self.extent.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn note_extent(&self, extent: Extent) {
+    pub(super) fn note_extent(&self, extent: Extent) {
         *self.extent.lock().unwrap_or_else(PoisonError::into_inner) = extent;
+    }
+
+    /// The furthest offset that a lane has come to.
+    pub(crate) fn furthest(&self) -> Offset {
+        self.machine().furthest()
+    }
+
+    /// Takes the extent that was asked for when a lane had come to `furthest`.
+    pub(crate) fn look(&self, extent: Extent, furthest: Offset) {
+        self.note_extent(extent);
+        self.truncation.lock().unwrap_or_else(PoisonError::into_inner).look(extent.end, furthest);
+    }
+
+    /// Where the log ends if it was found to have lost records; told once.
+    pub(super) fn take_truncation(&self) -> Option<Offset> {
+        self.truncation.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// What a Trigger has missed, if anything.

@@ -7,6 +7,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use trigon_core::name::Offset;
+use trigon_eventlog::CommitError;
 
 use crate::partition::ScanId;
 
@@ -34,6 +35,22 @@ impl fmt::Display for Awaited {
             Self::Park => f.write_str("records to be parked"),
             Self::Read(_, from) => write!(f, "a read at offset {from}"),
         }
+    }
+}
+
+/// Counts what has ended with progress, each kind by itself: one that goes on says nothing of one that hangs.
+#[derive(Debug, Default)]
+pub(super) struct Turns {
+    pub(super) commits: u64,
+    pub(super) loads: u64,
+    pub(super) parks: u64,
+}
+
+impl Turns {
+    /// A commit has ended. One of which the log took nothing is no progress; a place that somebody has set is an answer.
+    pub(super) fn committed<'a>(&mut self, results: impl IntoIterator<Item = &'a Result<(), CommitError>>) {
+        let is_answer = |result: &Result<(), CommitError>| !matches!(result, Err(CommitError::Log(_)));
+        self.commits += u64::from(results.into_iter().any(is_answer));
     }
 }
 
@@ -83,6 +100,8 @@ impl Watchdog {
 
 #[cfg(test)]
 mod tests {
+    use trigon_eventlog::LogError;
+
     use super::*;
 
     const READ: Awaited = Awaited::Read(ScanId(1), Offset(7));
@@ -111,6 +130,29 @@ mod tests {
             told.extend(stalls.due.iter().map(|_| second));
         }
         assert_eq!(told, [30, 60, 90]);
+    }
+
+    #[test]
+    fn a_load_that_hangs_is_told_while_commits_go_on() {
+        let (mut dog, mut turns, start) = (Watchdog::default(), Turns::default(), Instant::now());
+        for second in (0..30).step_by(5) {
+            turns.committed(&[Ok(())]);
+            let awaited = [(Awaited::Commit, turns.commits), (Awaited::Load, turns.loads)];
+            assert_eq!(dog.observe(after(start, second), &awaited), Stalls::default(), "{second}");
+        }
+        turns.committed(&[Ok(())]);
+        let awaited = [(Awaited::Commit, turns.commits), (Awaited::Load, turns.loads)];
+        assert_eq!(dog.observe(after(start, 30), &awaited).due, [Awaited::Load]);
+    }
+
+    #[test]
+    fn a_commit_of_which_nothing_was_taken_is_no_progress() {
+        let mut turns = Turns::default();
+        let failed = || Err(CommitError::Log(LogError::Failed("told to fail".into())));
+        turns.committed(&[failed(), failed()]);
+        assert_eq!(turns.commits, 0);
+        turns.committed(&[failed(), Ok(())]);
+        assert_eq!(turns.commits, 1);
     }
 
     #[test]

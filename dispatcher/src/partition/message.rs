@@ -52,6 +52,11 @@ pub enum Input {
         /// The lane.
         lane: LaneId,
     },
+    /// The log has lost its records from here on: lanes that stand beyond look again where they stand.
+    Truncated {
+        /// Where the log ends now.
+        end: Offset,
+    },
     /// The cursor that [`Action::Reload`] asked for.
     Reloaded {
         /// The lane that asked.

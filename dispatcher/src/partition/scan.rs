@@ -150,7 +150,7 @@ impl Partition {
             }
             self.offer(id, *offset, record);
         }
-        self.unparked.look(looked);
+        self.unparked.look(from, looked);
         let scan = self.scans.get_mut(&id).expect("nothing above closes scans");
         scan.position = to.max(from);
         self.forget_missing(id, from, to);
@@ -214,7 +214,9 @@ impl Partition {
         let envelope = match Envelope::decode(record) {
             Ok(envelope) => Arc::new(envelope),
             Err(undecodable) => {
-                if self.unparked.insert(offset, record) {
+                // A lane that only fetches again what it left unfinished has passed the rest.
+                let concerns = |id: &LaneId| self.lanes[id].position <= offset;
+                if self.scans[&scan].lanes.iter().any(concerns) && self.unparked.insert(offset, record) {
                     let (record, reason) = (record.clone(), undecodable.reason);
                     self.actions.push_back(Action::Undecodable { offset, record, reason });
                 }

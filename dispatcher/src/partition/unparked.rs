@@ -12,24 +12,25 @@ pub const UNPARKED_BYTES: usize = 4 << 20;
 
 /// What is to be parked in a partition.
 ///
-/// A record is parked once: when a scan comes to it that is ahead of all others. What lies below the highest position
-/// that a lane was loaded with, or that a scan has come to, was parked then, because no position above a record is
-/// committed before it is parked. Two things follow: what every Trigger started behind is not parked, not even when a
-/// Trigger is sent back there; and a crash between the parking and the next commit parks a record twice.
+/// A record is parked once in a run: when the first scan comes to it that serves a Trigger which has not passed it.
+/// Another scan that is ahead, or a Trigger that begins further on, hides nothing from one that is behind. What an
+/// earlier run has parked is not known: a Trigger that comes to a record after a restart which others have passed parks
+/// it a second time, as the same event.
 #[derive(Debug, Default)]
 pub(super) struct Unparked {
     waiting: BTreeMap<Offset, usize>,
     bytes: usize,
-    looked: Offset,
+    /// What the scans of this run have looked at: ranges that neither touch nor overlap, by their start.
+    looked: BTreeMap<Offset, Offset>,
 }
 
 impl Unparked {
     /// Whether the record is to be parked.
     pub(super) fn insert(&mut self, offset: Offset, record: &Record) -> bool {
-        if offset < self.looked {
+        let before = self.looked.range(..=offset).next_back();
+        if before.is_some_and(|(_, end)| offset < *end) || self.waiting.contains_key(&offset) {
             return false;
         }
-        self.look(offset.next());
         let size = record.size() + EVENT_COST;
         self.bytes += size;
         self.waiting.insert(offset, size);
@@ -40,9 +41,27 @@ impl Unparked {
         self.bytes -= self.waiting.remove(&offset).unwrap_or_default();
     }
 
-    /// Everything below was looked at.
-    pub(super) fn look(&mut self, below: Offset) {
-        self.looked = self.looked.max(below);
+    /// Everything from one offset up to another was looked at.
+    pub(super) fn look(&mut self, mut from: Offset, mut to: Offset) {
+        if to <= from {
+            return;
+        }
+        while let Some((&start, &end)) = self.looked.range(..=to).next_back()
+            && end >= from
+        {
+            self.looked.remove(&start);
+            (from, to) = (from.min(start), to.max(end));
+        }
+        self.looked.insert(from, to);
+    }
+
+    /// The log has lost what lay from here on: other records come in its place.
+    pub(super) fn truncate(&mut self, end: Offset) {
+        self.looked.split_off(&end);
+        if let Some(mut last) = self.looked.last_entry() {
+            let to = (*last.get()).min(end);
+            last.insert(to);
+        }
     }
 
     /// No cursor may be committed that looks further than this, of a lane that was loaded at `floor`.
@@ -56,5 +75,32 @@ impl Unparked {
 
     pub(super) fn is_empty(&self) -> bool {
         self.waiting.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn what_was_looked_at_is_not_parked(
+            looks in proptest::collection::vec((0..40_u64, 0..8_u64), 0..20),
+            end in 0..50_u64,
+        ) {
+            let mut unparked = Unparked::default();
+            let is_looked = |offset: u64| looks.iter().any(|(from, size)| (*from..from + size).contains(&offset));
+            for (from, size) in &looks {
+                unparked.look(Offset(*from), Offset(from + size));
+            }
+            unparked.truncate(Offset(end));
+            for offset in 0..50 {
+                let is_new = offset >= end || !is_looked(offset);
+                prop_assert_eq!(unparked.insert(Offset(offset), &Record::default()), is_new, "{}", offset);
+                prop_assert!(!unparked.insert(Offset(offset), &Record::default()));
+            }
+        }
     }
 }

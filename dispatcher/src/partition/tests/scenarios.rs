@@ -397,6 +397,41 @@ fn nothing_beyond_a_record_that_is_not_parked_is_committed() {
     assert_eq!(committed(&world), expected.into());
 }
 
+/// KAF-11: a Trigger that starts at the end, and a scan that is ahead, hide nothing from one that is behind.
+#[test]
+fn a_record_that_only_a_trigger_behind_comes_to_is_parked() {
+    let mut world = World::new(vec![plan(Order::Unordered); 2], Limits::default(), MAX_METADATA);
+    let far = Cursor::at(Offset(3));
+    world.durable.insert(TriggerId::new("default", "t1"), (far.watermark, far.to_metadata(MAX_METADATA)));
+    world.set.insert(TriggerId::new("default", "t1"));
+    for op in [Op::Append(1, 0), Op::Junk, Op::Append(2, 0), Op::Junk, Op::Append(1, 0)] {
+        world.apply(op);
+    }
+    // The one at the end is loaded first, and its scan is read to the end first.
+    world.load(1);
+    world.read(0, 16);
+    assert_eq!(world.parks, [Offset(4)]);
+    world.load(0);
+    world.read_all();
+    assert_eq!(world.parks, [Offset(4), Offset(1)]);
+}
+
+/// What a lane left unfinished is read again after a restart; what it has passed on the way was parked before.
+#[test]
+fn a_record_is_not_parked_again_for_the_sake_of_an_unfinished_event_below_it() {
+    let mut world = World::new(vec![plan(Order::Unordered)], Limits::default(), MAX_METADATA);
+    let unfinished = vec![Unfinished { offset: Offset(0), progress: Progress::default() }];
+    let cursor = Cursor { watermark: Offset(0), position: Offset(2), unfinished };
+    let durable = (cursor.watermark, cursor.to_metadata(MAX_METADATA));
+    world.durable.insert(TriggerId::new("default", "t0"), durable);
+    for op in [Op::Append(1, 0), Op::Junk, Op::Append(1, 0), Op::Junk] {
+        world.apply(op);
+    }
+    world.load(0);
+    world.read_all();
+    assert_eq!((world.offsets_in_flight(), &world.parks[..]), (vec![0, 2], &[Offset(3)][..]));
+}
+
 /// A person sets the place while something is in flight: what comes of that is not progress at the new place.
 #[test]
 fn a_lane_whose_place_was_set_forgets_what_it_held() {
@@ -421,6 +456,32 @@ fn a_lane_whose_place_was_set_forgets_what_it_held() {
     let lane = world.partition.status().remove(0);
     assert_eq!((lane.watermark, lane.in_flight), (Offset(4), 2), "late outcomes are nobody's");
     assert_eq!((lane.counts.moved, lane.counts.delivered), (1, 1));
+}
+
+/// A server that lagged leads the partition now: what comes in the place of what is lost is read, and parked if need be.
+#[test]
+fn a_lane_beyond_the_end_of_a_truncated_log_looks_where_it_stands() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(6, 0);
+    while !world.in_flight.is_empty() {
+        world.finish(0, Fate::Done);
+    }
+    world.give(Input::Truncated { end: Offset(6) });
+    assert!(world.reloads.is_empty(), "nothing that was read is lost");
+    world.log.split_off(&Offset(3));
+    world.log_end = Offset(3);
+    world.give(Input::Truncated { end: Offset(3) });
+    assert_eq!((world.reloads.len(), world.partition.furthest()), (1, Offset(6)));
+    let (lane, _) = world.reloads.remove(0);
+    world.give(Input::Reloaded { lane, cursor: Some(Cursor::at(Offset(3))) });
+    assert_eq!(world.partition.furthest(), Offset(3));
+    world.apply(Op::Junk);
+    world.log.insert(Offset(4), record(0, Offset(4)));
+    world.log_end = Offset(5);
+    world.read_all();
+    assert_eq!(world.parks, [Offset(3)]);
+    let fresh: Vec<_> = world.partition.status().iter().map(|lane| (lane.position, lane.in_flight)).collect();
+    assert_eq!(fresh, [(Offset(5), 1)]);
 }
 
 /// A person deletes the place: the lane goes on, and writes it again.
