@@ -118,11 +118,15 @@ impl Producer {
         match timeout(deadline, answered).await {
             Ok(Ok(Ok(positions))) => Ok(positions),
             Ok(Ok(Err(failure))) => {
+                let is_for_size = failure.code == RDKafkaErrorCode::MessageSizeTooLarge;
                 let refused = Refusal { failure, topic, complaint: condition.complaint() }.error();
-                Err(match refused {
-                    Some(error) => error,
-                    None => self.too_large(topic, largest, batch_bytes).await,
-                })
+                // Also where a part was stored: or the next append is stored in part, too, and so on for ever.
+                let too_large = match is_for_size {
+                    true => Some(self.too_large(topic, largest, batch_bytes).await),
+                    false => None,
+                };
+                let failed = || AppendError::Failed(format!("an append to topic {topic} failed"));
+                Err(refused.or(too_large).unwrap_or_else(failed))
             }
             Ok(Err(_)) | Err(_) => {
                 Err(AppendError::Failed(format!("there was no report on an append to topic {topic}")))
@@ -130,7 +134,8 @@ impl Producer {
         }
     }
 
-    /// What it means that Kafka refused something for its size, and stored nothing.
+    /// What it means that Kafka refused something for its size, if nothing was stored. Makes batches smaller where
+    /// that helps.
     async fn too_large(&self, topic: &TopicName, largest: usize, batch_bytes: usize) -> AppendError {
         let shared = &self.shared;
         let Some(limit) = shared.limits.of(topic, &shared.config).await else {

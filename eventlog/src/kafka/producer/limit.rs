@@ -37,8 +37,7 @@ pub(super) struct Limits {
 
 impl Limits {
     pub(super) fn new(config: &KafkaConfig) -> Self {
-        let users = config.properties.get("batch.size").and_then(|bytes| bytes.parse().ok());
-        Self { known: Mutex::default(), batch_bytes: AtomicUsize::new(users.unwrap_or(DEFAULT_BATCH_BYTES)) }
+        Self { known: Mutex::default(), batch_bytes: AtomicUsize::new(first_batch_bytes(config)) }
     }
 
     /// How large a batch may be, so that all topics that are known to have a limit take it.
@@ -62,6 +61,12 @@ impl Limits {
         self.known.lock().expect(LOCKED).insert(topic.clone(), (now, limit));
         Some(limit)
     }
+}
+
+/// What batches begin with. A topic that Trigon made takes a record of the largest size, and so a batch of that size.
+fn first_batch_bytes(config: &KafkaConfig) -> usize {
+    let users = config.properties.get("batch.size").and_then(|bytes| bytes.parse().ok());
+    users.unwrap_or(DEFAULT_BATCH_BYTES).min(config.max_record_bytes)
 }
 
 async fn ask(topic: &TopicName, config: &KafkaConfig) -> Option<usize> {

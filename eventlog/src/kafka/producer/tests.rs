@@ -201,6 +201,46 @@ async fn batches_become_as_small_as_a_topic_wants_them() {
     producer.close().await;
 }
 
+/// A topic as Trigon makes it takes what Trigon sends, from the first batch on.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_topic_of_our_own_takes_a_large_append_at_once() {
+    let topics = Topics::of(&test_server::address());
+    let topic = TopicName::external(fresh("own"));
+    topics.create(&topic, 1, &[("max.message.bytes", "165536")]).await;
+    let config = KafkaConfig { max_record_bytes: 100_000, ..config(&test_server::address()) };
+    let producer = start(&config);
+    let records = std::iter::repeat_with(|| sized(10_000)).take(50).collect();
+    let positions = append(&producer, &topic, records).await.expect("Kafka takes it");
+    assert_eq!(positions.len(), 50);
+    producer.close().await;
+}
+
+/// A part that fits is stored and the rest is refused: that must not go on for ever.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_become_smaller_also_when_a_part_was_stored() {
+    let topics = Topics::of(&test_server::address());
+    let topic = TopicName::external(fresh("small"));
+    topics.create(&topic, 2, &[("max.message.bytes", "100000")]).await;
+    let producer = start(&config(&test_server::address()));
+    let keyed = |key: &str, bytes| Record { key: Some(Bytes::from(key.to_owned())), ..sized(bytes) };
+    // Keys of two partitions: the one record of the second fits.
+    let mut records: Vec<_> = std::iter::repeat_with(|| keyed("a", 10_000)).take(50).collect();
+    records.extend((0..8).map(|n| keyed(&n.to_string(), 100)));
+    let deadline = Instant::now() + DEADLINE;
+    let mut in_part = 0;
+    loop {
+        match append(&producer, &topic, records.clone()).await {
+            Ok(positions) => break assert_eq!(positions.len(), 58),
+            Err(AppendError::Failed(_)) => in_part += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        assert!(Instant::now() < deadline, "they stay too large");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(in_part > 0, "nothing was stored in part");
+    producer.close().await;
+}
+
 /// In bounded time, whatever the broker does; what was let in ends by its deadline, as not stored.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_is_busy_at_once_and_empties_by_the_deadline() {
