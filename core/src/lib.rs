@@ -13,4 +13,5 @@ pub mod filter;
 pub mod name;
 pub mod record;
 pub mod routing;
+pub mod suggest;
 pub mod ttl;

@@ -3,11 +3,12 @@
 //! Several documents per file, `kind: List` unpacked, empty documents skipped. Everything that is wrong is
 //! reported together; what is right beside it is still read, so that its meaning can be checked as well.
 
+use trigon_core::suggest::nearest;
+
 use crate::api::{API_VERSION, BROKER, Broker, CONFIG_MAP, ConfigMap, TRIGGER, Trigger};
 use crate::path::{Path, Step};
 use crate::problem::{Finding, MAX_PROBLEMS, Problem};
 use crate::shape::{self, Misfit, MisfitKind, Shape};
-use crate::suggest::nearest;
 use crate::yaml::{self, Node, Place, Value};
 
 /// The Brokers and Triggers of a set of files, defaults filled in.

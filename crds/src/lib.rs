@@ -41,7 +41,6 @@ mod path;
 mod pem;
 mod problem;
 mod shape;
-mod suggest;
 mod table;
 mod topic;
 mod trigger;
