@@ -5,6 +5,7 @@
 //! randomness are passed in.
 
 pub mod binding;
+pub mod cesql;
 pub mod cursor;
 pub mod dead_letter;
 pub mod delivery;
