@@ -22,7 +22,7 @@ mod like;
 mod parser;
 mod program;
 #[cfg(test)]
-mod reference;
+pub(crate) mod reference;
 #[cfg(test)]
 mod tests;
 mod token;

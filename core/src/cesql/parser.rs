@@ -147,7 +147,10 @@ impl<'s> Parser<'s> {
             return Err(self.expected("LIKE or IN after this NOT"));
         }
         self.symbol("(", "( and a list of values")?;
-        let (set, inner) = self.list("a value: the list of IN has at least one")?;
+        if self.peek().kind == TokenKind::Symbol(")") {
+            return Err(self.expected("a value: the list of IN has at least one"));
+        }
+        let (set, inner) = self.list()?;
         let span = operand.span.to(self.last());
         self.node(ExprKind::In { is_negated, operand, set }, span, depth.max(inner))
     }
@@ -224,17 +227,13 @@ impl<'s> Parser<'s> {
             return Err((span, message));
         }
         self.take();
-        let (arguments, depth) =
-            if self.take_symbol(")") { (Vec::new(), 0) } else { self.list("a value or )")? };
+        let (arguments, depth) = if self.take_symbol(")") { (Vec::new(), 0) } else { self.list()? };
         let span = span.to(self.last());
         self.node(ExprKind::Call { function: word.to_ascii_uppercase(), arguments }, span, depth)
     }
 
     /// The rest of a list in parentheses, after the opening one: at least one element.
-    fn list(&mut self, first: &str) -> Result<(Vec<Expr>, usize), Failure> {
-        if self.peek().kind == TokenKind::Symbol(")") {
-            return Err(self.expected(first));
-        }
+    fn list(&mut self) -> Result<(Vec<Expr>, usize), Failure> {
         self.nested(|parser| {
             let (mut elements, mut depth) = (Vec::new(), 0);
             loop {
