@@ -40,6 +40,7 @@ mod metadata;
 mod path;
 mod pem;
 mod problem;
+mod scalar;
 mod shape;
 mod table;
 mod topic;
