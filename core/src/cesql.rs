@@ -44,9 +44,12 @@ pub const MAX_LENGTH: usize = 65_536;
 /// How deep operators, functions and parentheses may nest. A chain of one of `AND`, `OR` and `XOR` counts once.
 pub const MAX_DEPTH: usize = 128;
 
-/// How much an evaluation may do: bytes of attributes and of new texts looked at, attributes passed by while looking
-/// for one, and steps of a pattern. What exceeds it fails.
+/// How much an evaluation may do: bytes of attributes and of texts that functions take and make, attributes passed by
+/// while looking for one, and steps of a pattern. What exceeds it fails.
 pub const MAX_WORK: usize = 16 * 1024 * 1024;
+
+/// An evaluation tells at most this many errors, and an expression has at most this many remarks.
+pub const MAX_ERRORS: usize = 64;
 
 /// An expression, ready for evaluation; cloning shares it. Two are equal when they print equally.
 #[derive(Clone)]
@@ -84,6 +87,7 @@ impl Expression {
         let program = Node::new(&expr, source);
         program.remarks(&mut remarks);
         remarks.sort_by_key(|remark| remark.offset);
+        remarks.truncate(MAX_ERRORS);
         Ok(Self(Arc::new(Inner { source: source.into(), expr, program, remarks: remarks.into() })))
     }
 

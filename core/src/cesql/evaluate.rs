@@ -7,13 +7,13 @@
 
 use std::borrow::Cow;
 
-use super::MAX_WORK;
 use super::ast::{BinaryOperator, LogicOperator};
 use super::error::{ErrorKind, EvaluationError, Remark};
 use super::function::{self, Function};
 use super::program::{Attribute, Node, NodeKind};
 use super::trace::Traced;
 use super::value::{Type, Value};
+use super::{MAX_ERRORS, MAX_WORK};
 use crate::event::Event;
 use crate::suggest::nearest;
 
@@ -88,7 +88,8 @@ impl<'e, 'l> Evaluator<'e, 'l> {
                     return Ok(value.value());
                 }
                 if let Some(log) = &mut self.log {
-                    log.extend(errors.iter().cloned());
+                    let room = MAX_ERRORS - log.len();
+                    log.extend(errors.iter().take(room).cloned());
                 }
                 return Err(value.value());
             }
@@ -126,7 +127,9 @@ impl<'e, 'l> Evaluator<'e, 'l> {
         self.spend(node, event.attributes().len())?;
         let Some(value) = attribute.of(event) else {
             return Err(self.fail(node, ErrorKind::MissingAttribute, || {
+                const MOST: usize = 100;
                 let names = event.attributes().iter().map(|attribute| &*attribute.name);
+                let names = names.filter(|name| name.len() <= MOST).take(MOST);
                 match nearest(&attribute.name, names) {
                     Some(near) => {
                         format!("the event has no attribute {}; did you mean {near}?", attribute.name)
@@ -366,7 +369,9 @@ impl<'e, 'l> Evaluator<'e, 'l> {
     }
 
     fn string(&mut self, node: &'e Node) -> Result<Cow<'e, str>, Failed> {
-        self.value(node).map(Value::into_string)
+        let text = self.value(node)?.into_string();
+        self.spend(node, text.len())?;
+        Ok(text)
     }
 
     fn integer(&mut self, node: &'e Node) -> Result<i32, Failed> {
@@ -406,7 +411,7 @@ impl<'e, 'l> Evaluator<'e, 'l> {
     }
 
     fn fail(&mut self, node: &Node, kind: ErrorKind, message: impl FnOnce() -> String) -> Failed {
-        if let Some(log) = &mut self.log {
+        if let Some(log) = self.log.as_mut().filter(|log| log.len() < MAX_ERRORS) {
             log.push(EvaluationError { kind, remark: Remark::new(self.source, node.span, message()) });
         }
         Failed

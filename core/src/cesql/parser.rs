@@ -4,10 +4,10 @@
 //! the Triggers of Knative have it, and not to the left, as its text has it (SQLG-09, X-10). Where that decides
 //! about the meaning of an expression, it is remarked.
 
-use super::MAX_DEPTH;
 use super::ast::{BinaryOperator, Expr, ExprKind, LogicOperator, Precedence};
 use super::error::{ParseError, Remark, Span};
 use super::token::{Keyword, Token, TokenKind, tokens};
+use super::{MAX_DEPTH, MAX_ERRORS};
 
 /// Reads an expression; also says what in it may not mean what its author thinks.
 pub(super) fn parse(source: &str) -> Result<(Expr, Vec<Remark>), ParseError> {
@@ -328,7 +328,7 @@ impl<'s> Parser<'s> {
             "{last} and {operator} bind equally and group to the right: a {last} b {operator} c is \
              a {last} (b {operator} c); write the parentheses that you mean"
         );
-        self.remarks.push(Remark::new(self.source, span, message));
+        self.remark(span, message);
     }
 
     /// SQLG-04
@@ -338,6 +338,12 @@ impl<'s> Parser<'s> {
         if literal.contains(&delimiter.repeat(2)) {
             let message =
                 format!("{delimiter}{delimiter} in a text stays two quotes; write \\{delimiter} for one");
+            self.remark(span, message);
+        }
+    }
+
+    fn remark(&mut self, span: Span, message: String) {
+        if self.remarks.len() < MAX_ERRORS {
             self.remarks.push(Remark::new(self.source, span, message));
         }
     }

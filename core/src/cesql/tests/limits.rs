@@ -1,7 +1,7 @@
 //! Bounds: no expression and no event takes long.
 
 use super::*;
-use crate::cesql::{MAX_DEPTH, MAX_LENGTH};
+use crate::cesql::{MAX_DEPTH, MAX_ERRORS, MAX_LENGTH};
 
 fn message(source: &str) -> String {
     Expression::parse(source).expect_err("it exceeds a bound").0.message
@@ -69,4 +69,26 @@ fn an_evaluation_that_takes_too_long_fails() {
     assert_eq!(kinds(&upper), ["generic"]);
     let many = vec!["EXISTS nothing"; 2_000].join(" OR ");
     assert!(kinds(&many).is_empty());
+}
+
+#[test]
+fn the_number_of_errors_and_remarks_is_bounded() {
+    for source in ["nothing OR ".repeat(5_000) + "TRUE", "F() OR ".repeat(5_000) + "TRUE"] {
+        let expression = parse(&source);
+        assert_eq!(expression.evaluate(&event()).errors.len(), MAX_ERRORS);
+        assert!(!expression.passes(&event()));
+        assert!(expression.trace(&event()).is_failed);
+    }
+    assert_eq!(parse(&("F() OR ".repeat(5_000) + "TRUE")).remarks().len(), MAX_ERRORS);
+    assert_eq!(parse(&("'a''b' != id AND ".repeat(1_000) + "TRUE")).remarks().len(), MAX_ERRORS);
+}
+
+/// SQLS-19
+#[test]
+fn a_text_that_is_handed_on_costs_again() {
+    let large = "a".repeat(1024 * 1024);
+    let event = event().into_builder().attribute("large", large).build().expect("a valid event");
+    let trimmed = (0..100).fold("CONCAT(large)".to_owned(), |text, _| format!("TRIM({text})"));
+    let errors = parse(&trimmed).evaluate(&event).errors;
+    assert_eq!(errors.first().map(|error| word(error.kind)), Some("generic"));
 }
