@@ -41,8 +41,9 @@ pub use value::{Type, Value};
 /// An expression has at most this many bytes.
 pub const MAX_LENGTH: usize = 65_536;
 
-/// How deep operators, functions and parentheses may nest. A chain of one of `AND`, `OR` and `XOR` counts once.
-pub const MAX_DEPTH: usize = 128;
+/// How deep operators and functions may nest; parentheses twice as deep. A chain of one of `AND`, `OR` and `XOR`
+/// counts once.
+pub const MAX_DEPTH: usize = 64;
 
 /// How much an evaluation may do: bytes of attributes and of texts that functions take and make, attributes passed by
 /// while looking for one, and steps of a pattern. What exceeds it fails.

@@ -9,6 +9,10 @@ use super::error::{ParseError, Remark, Span};
 use super::token::{Keyword, Token, TokenKind, tokens};
 use super::{MAX_DEPTH, MAX_ERRORS};
 
+/// How deep the reader may be in parentheses, lists and signs: whatever can be read can be printed with a pair of
+/// parentheses around each of its parts, and that can be read again.
+const MAX_NESTED: usize = 2 * MAX_DEPTH;
+
 /// Reads an expression; also says what in it may not mean what its author thinks.
 pub(super) fn parse(source: &str) -> Result<(Expr, Vec<Remark>), ParseError> {
     let error = |(span, message): Failure| ParseError(Box::new(Remark::new(source, span, message)));
@@ -250,7 +254,7 @@ impl<'s> Parser<'s> {
 
     fn nested<T>(&mut self, read: impl FnOnce(&mut Self) -> Result<T, Failure>) -> Result<T, Failure> {
         self.nested += 1;
-        if self.nested > MAX_DEPTH {
+        if self.nested > MAX_NESTED {
             return Err(too_deep(self.last()));
         }
         let result = read(self)?;
