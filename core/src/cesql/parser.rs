@@ -48,21 +48,15 @@ impl<'s> Parser<'s> {
     /// An expression whose parts are held together at least so tightly.
     fn expression(&mut self, least: Precedence) -> Read {
         if least == Precedence::Logic {
-            return self.logic();
+            let first = self.expression(Precedence::Comparison)?;
+            return if self.logic_operator().is_some() { self.logic(first) } else { Ok(first) };
         }
         let mut left = self.operand()?;
         loop {
             left = match self.peek().kind {
                 TokenKind::Keyword(Keyword::Not | Keyword::Like | Keyword::In) => self.suffix(left)?,
                 TokenKind::Symbol(symbol) => match BinaryOperator::of_symbol(symbol) {
-                    Some(operator) if operator.precedence() >= least => {
-                        self.take();
-                        let right = self.expression(operator.precedence().tighter())?;
-                        let depth = left.1.max(right.1);
-                        let span = left.0.span.to(right.0.span);
-                        let kind = ExprKind::Binary(operator, Box::new([left.0, right.0]));
-                        self.node(kind, span, depth)?
-                    }
+                    Some(operator) if operator.precedence() >= least => self.binary(left, operator)?,
                     Some(_) | None => return Ok(left),
                 },
                 _ => return Ok(left),
@@ -70,9 +64,18 @@ impl<'s> Parser<'s> {
         }
     }
 
-    /// A chain of `AND`, `OR` and `XOR`.
-    fn logic(&mut self) -> Read {
-        let mut operands = vec![self.expression(Precedence::Comparison)?];
+    /// An operator and what is to its right.
+    fn binary(&mut self, left: (Expr, usize), operator: BinaryOperator) -> Read {
+        self.next += 1;
+        let right = self.expression(operator.precedence().tighter())?;
+        let depth = left.1.max(right.1);
+        let span = left.0.span.to(right.0.span);
+        self.node(ExprKind::Binary(operator, Box::new([left.0, right.0])), span, depth)
+    }
+
+    /// A chain of `AND`, `OR` and `XOR`, after its first operand.
+    fn logic(&mut self, first: (Expr, usize)) -> Read {
+        let mut operands = vec![first];
         let mut operators: Vec<LogicOperator> = Vec::new();
         while let Some(operator) = self.logic_operator() {
             let token = self.take();
@@ -159,47 +162,68 @@ impl<'s> Parser<'s> {
         self.node(ExprKind::In { is_negated, operand, set }, span, depth.max(inner))
     }
 
-    /// What an operator can stand before or behind.
+    /// What an operator can stand before or behind. What nests is read by functions of their own, so that little
+    /// of the stack is taken per level.
     fn operand(&mut self) -> Read {
+        let (kind, span) = (&self.peek().kind, self.peek().span);
+        match *kind {
+            TokenKind::Keyword(Keyword::Not) => self.not(span),
+            TokenKind::Symbol("(") => self.parentheses(span),
+            TokenKind::Symbol(sign @ ("+" | "-")) => {
+                self.next += 1;
+                self.signed(sign, span)
+            }
+            TokenKind::Word(word) => {
+                self.next += 1;
+                self.word(word, span)
+            }
+            _ => self.literal(),
+        }
+    }
+
+    fn not(&mut self, span: Span) -> Read {
+        self.next += 1;
+        let (operand, depth) = self.nested(Self::operand)?;
+        let span = span.to(operand.span);
+        self.node(ExprKind::Not(Box::new(operand)), span, depth)
+    }
+
+    fn parentheses(&mut self, span: Span) -> Read {
+        self.next += 1;
+        let (mut expr, depth) = self.nested(|parser| parser.expression(Precedence::Logic))?;
+        self.symbol(")", ") or an operator")?;
+        expr.span = span.to(self.last());
+        Ok((expr, depth))
+    }
+
+    /// A literal, or `EXISTS` and its attribute.
+    fn literal(&mut self) -> Read {
         let token = self.take();
         let span = token.span;
-        match token.kind {
-            TokenKind::Number(digits) => Ok((integer("", digits, span)?, 1)),
+        let kind = match token.kind {
+            TokenKind::Number(digits) => return Ok((integer("", digits, span)?, 1)),
             TokenKind::Text(text) => {
                 self.remark_doubled(span);
-                Ok((Expr { kind: ExprKind::String(text), span }, 1))
+                ExprKind::String(text)
             }
             TokenKind::Keyword(keyword @ (Keyword::True | Keyword::False)) => {
-                Ok((Expr { kind: ExprKind::Boolean(keyword == Keyword::True), span }, 1))
+                ExprKind::Boolean(keyword == Keyword::True)
             }
-            TokenKind::Keyword(Keyword::Not) => {
-                let (operand, depth) = self.nested(Self::operand)?;
-                let span = span.to(operand.span);
-                self.node(ExprKind::Not(Box::new(operand)), span, depth)
+            TokenKind::Keyword(Keyword::Exists) => return self.exists(span),
+            TokenKind::Keyword(_) | TokenKind::Symbol(_) | TokenKind::Word(_) | TokenKind::End => {
+                return Err(self.again(&token, "a value"));
             }
-            TokenKind::Keyword(Keyword::Exists) => {
-                let token = self.take();
-                let span = span.to(token.span);
-                match token.kind {
-                    TokenKind::Word(word) => {
-                        let name = attribute(word, token.span)?;
-                        Ok((Expr { kind: ExprKind::Exists(name), span }, 1))
-                    }
-                    _ => Err(self.again(&token, "the name of an attribute after EXISTS")),
-                }
-            }
-            TokenKind::Symbol(sign @ ("+" | "-")) => self.signed(sign, span),
-            TokenKind::Symbol("(") => self.nested(|parser| {
-                let (mut expr, depth) = parser.expression(Precedence::Logic)?;
-                parser.symbol(")", ") or an operator")?;
-                expr.span = span.to(parser.last());
-                Ok((expr, depth))
-            }),
-            TokenKind::Word(word) => self.word(word, span),
-            TokenKind::Keyword(_) | TokenKind::Symbol(_) | TokenKind::End => {
-                Err(self.again(&token, "a value"))
-            }
-        }
+        };
+        Ok((Expr { kind, span }, 1))
+    }
+
+    fn exists(&mut self, span: Span) -> Read {
+        let token = self.take();
+        let TokenKind::Word(word) = token.kind else {
+            return Err(self.again(&token, "the name of an attribute after EXISTS"));
+        };
+        let kind = ExprKind::Exists(attribute(word, token.span)?);
+        Ok((Expr { kind, span: span.to(token.span) }, 1))
     }
 
     /// A number with a sign that touches it, or the negative of what follows (SQLG-02, SQLG-11).
