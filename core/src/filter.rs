@@ -1,8 +1,9 @@
 //! Which events a Trigger wants: the legacy `filter.attributes` and the `filters` dialects, compiled.
 //!
-//! A filter is an immutable tree; cloning shares it. Matching is pure, total and allocates nothing, and costs at
-//! most one look at an attribute per clause, of which there are at most [`MAX_CLAUSES`], nested at most
-//! [`MAX_DEPTH`] deep (FLN-17). Attribute names are checked here (VAL-21); where in a manifest they stand, and
+//! A filter is an immutable tree; cloning shares it. Matching is pure and total, and costs at most one look at an
+//! attribute per clause, of which there are at most [`MAX_CLAUSES`], nested at most [`MAX_DEPTH`] deep (FLN-17). A
+//! CESQL expression is one clause and has bounds of its own; functions that make new texts are all that allocates.
+//! Attribute names are checked here (VAL-21); where in a manifest they stand, and
 //! that an object sets one dialect only, is for the reader of manifests.
 //!
 //! Two leaves stand for what is no condition on the event. A *no-op* (`{}`, an empty map or list, and whatever
@@ -13,6 +14,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use crate::cesql::Expression;
 use crate::event::Event;
 
 mod clause;
@@ -44,6 +46,7 @@ enum Node {
     Everything,
     Invalid(Box<str>),
     Clause(Clause),
+    Cesql(Expression),
     All(Box<[Filter]>),
     Any(Box<[Filter]>),
     Not(Filter),
@@ -112,6 +115,11 @@ impl Filter {
     /// When a name is not the name of an attribute, or there are more than [`MAX_CLAUSES`].
     pub fn suffix(attributes: &BTreeMap<String, String>) -> Result<Self, FilterError> {
         Self::dialect(attributes, Clause::ends_with)
+    }
+
+    /// The dialect `cesql`: an event passes when the expression is true, and there is no error (FLN-07).
+    pub fn cesql(expression: Expression) -> Self {
+        Node::Cesql(expression).into()
     }
 
     /// The filter that passes what all of `filters` pass: the dialect `all`, and the list `filters` itself (FLN-01).
@@ -189,12 +197,13 @@ impl Filter {
         Node::Invalid(format!("the dialect {dialect:?}, which is unknown and passes no event").into()).into()
     }
 
-    /// Whether the event passes. Pure, total, and free of allocation.
+    /// Whether the event passes. Pure and total.
     pub fn matches(&self, event: &Event) -> bool {
         match &*self.0 {
             Node::Everything => true,
             Node::Invalid(_) => false,
             Node::Clause(clause) => clause.matches(event),
+            Node::Cesql(expression) => expression.passes(event),
             Node::All(filters) => filters.iter().all(|filter| filter.matches(event)),
             Node::Any(filters) => filters.iter().any(|filter| filter.matches(event)),
             Node::Not(filter) => !filter.matches(event),
@@ -254,7 +263,7 @@ impl Filter {
         match &*self.0 {
             Node::All(filters) | Node::Any(filters) => filters,
             Node::Not(filter) => std::slice::from_ref(filter),
-            Node::Everything | Node::Invalid(_) | Node::Clause(_) => &[],
+            Node::Everything | Node::Invalid(_) | Node::Clause(_) | Node::Cesql(_) => &[],
         }
     }
 }
@@ -290,6 +299,7 @@ impl fmt::Display for Filter {
             Node::Everything => f.write_str("every event"),
             Node::Invalid(words) => f.write_str(words),
             Node::Clause(clause) => write!(f, "{clause}"),
+            Node::Cesql(expression) => write!(f, "`{expression}`"),
             Node::All(filters) => list(f, filters, "and"),
             Node::Any(filters) => list(f, filters, "or"),
             Node::Not(filter) => write!(f, "not ({filter})"),

@@ -5,6 +5,7 @@
 //! randomness are passed in.
 
 pub mod binding;
+pub mod cesql;
 pub mod cursor;
 pub mod dead_letter;
 pub mod delivery;
@@ -13,4 +14,5 @@ pub mod filter;
 pub mod name;
 pub mod record;
 pub mod routing;
+pub mod suggest;
 pub mod ttl;

@@ -9,10 +9,10 @@ use std::time::Duration;
 use trigon_core::delivery::Order;
 use trigon_core::record::Timestamp;
 use trigon_core::routing::{DEFAULT_CONCURRENCY, StartFrom, TriggerState};
+use trigon_core::suggest::nearest;
 
 use crate::path::Path;
 use crate::problem::Findings;
-use crate::suggest::nearest;
 use crate::topic::{RetentionBytes, TopicDraft};
 use crate::{bytes, duration, topic};
 

@@ -6,9 +6,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use trigon_core::suggest::nearest;
+
 use crate::annotation::MAX_PARTITIONS;
 use crate::problem::Findings;
-use crate::suggest::nearest;
 use crate::topic::{self, MIN_INSYNC_REPLICAS, RetentionBytes, TopicDraft, key_path, more_than_there_are};
 
 /// How many partitions a topic is created with.

@@ -3,11 +3,15 @@
 //! Several documents per file, `kind: List` unpacked, empty documents skipped. Everything that is wrong is
 //! reported together; what is right beside it is still read, so that its meaning can be checked as well.
 
+use std::sync::Arc;
+
+use trigon_core::suggest::nearest;
+
 use crate::api::{API_VERSION, BROKER, Broker, CONFIG_MAP, ConfigMap, TRIGGER, Trigger};
 use crate::path::{Path, Step};
 use crate::problem::{Finding, MAX_PROBLEMS, Problem};
+use crate::scalar;
 use crate::shape::{self, Misfit, MisfitKind, Shape};
-use crate::suggest::nearest;
 use crate::yaml::{self, Node, Place, Value};
 
 /// The Brokers and Triggers of a set of files, defaults filled in.
@@ -30,6 +34,8 @@ pub(crate) struct Located<T> {
     pub(crate) object: T,
     /// The file.
     file: String,
+    /// What is in the file, for places within a text.
+    text: Arc<str>,
     /// The document, for the places of its fields.
     document: Node,
     /// The fields that were left out because they were wrong.
@@ -51,6 +57,7 @@ pub(crate) fn read(files: &[(String, String)]) -> (Objects, Vec<Problem>) {
     let mut reader = Reader::default();
     for (file, text) in files {
         let (documents, error) = yaml::documents(text);
+        reader.text = text.as_str().into();
         for document in documents {
             reader.document(file, document);
         }
@@ -77,7 +84,7 @@ impl Objects {
 impl<T> Located<T> {
     /// The problem that a finding is, unless it only follows from something that was left out.
     pub(crate) fn problem(&self, finding: Finding) -> Option<Problem> {
-        let (place, is_there) = self.locate(&finding.path);
+        let (mut place, is_there) = self.locate(&finding.path);
         let parent = finding.path.parent();
         let follows = self.left_out.iter().any(|misfit| match misfit.kind {
             MisfitKind::Unknown => !is_there && misfit.path.parent() == parent,
@@ -85,6 +92,11 @@ impl<T> Located<T> {
         });
         if follows {
             return None;
+        }
+        if finding.offset > 0
+            && let Some(text) = self.text_of(&finding.path)
+        {
+            place = scalar::place_within(&self.text, place, text, finding.offset);
         }
         Some(Problem {
             file: self.file.clone(),
@@ -118,6 +130,21 @@ impl<T> Located<T> {
         }
     }
 
+    fn text_of(&self, path: &Path) -> Option<&str> {
+        let mut node = &self.document;
+        for step in path.steps() {
+            node = match (step, &node.value) {
+                (Step::Name(name), _) => &node.entry(name)?.node,
+                (Step::Index(index), Value::List(nodes)) => nodes.get(*index)?,
+                (Step::Index(_), _) => return None,
+            };
+        }
+        match &node.value {
+            Value::Plain(text) | Value::Text(text) => Some(text),
+            Value::Null | Value::List(_) | Value::Map(_) => None,
+        }
+    }
+
     /// Where the object starts, as `file:line`.
     pub(crate) fn origin(&self) -> String {
         format!("{}:{}", self.file, self.document.place.line)
@@ -148,6 +175,8 @@ impl<T> Located<T> {
 
 #[derive(Default)]
 struct Reader {
+    /// What is in the file that is being read.
+    text: Arc<str>,
     objects: Objects,
     problems: Vec<Problem>,
 }
@@ -219,7 +248,14 @@ impl Reader {
         let (json, left_out) = shape::fit(&document, &shape::CONFIG_MAP);
         if let Ok(mut object) = serde_json::from_value::<ConfigMap>(json) {
             object.set_defaults();
-            self.objects.config_maps.push(Located { object, file: file.to_owned(), document, left_out });
+            let text = Arc::clone(&self.text);
+            self.objects.config_maps.push(Located {
+                object,
+                file: file.to_owned(),
+                text,
+                document,
+                left_out,
+            });
         }
     }
 
@@ -241,7 +277,13 @@ impl Reader {
         let metadata = Path::of(&["metadata"]);
         self.objects.is_partial |= misfits.iter().any(|misfit| misfit.path.is_within(&metadata));
         match serde_json::from_value(json) {
-            Ok(object) => Some(Located { object, file: file.to_owned(), document, left_out: misfits }),
+            Ok(object) => Some(Located {
+                object,
+                file: file.to_owned(),
+                text: Arc::clone(&self.text),
+                document,
+                left_out: misfits,
+            }),
             Err(error) => {
                 self.unreadable(file, document.place, "", error.to_string());
                 None

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use trigon_core::cesql::{Expression, ParseError};
 use trigon_core::filter::{Filter, FilterError};
 
 use crate::api::{AttributesFilter, SubscriptionsFilter};
@@ -66,10 +67,8 @@ fn one(filter: &SubscriptionsFilter, path: &Path, findings: &mut Findings) -> Fi
             compiled.push((dialect, accept(constructor(attributes), &path, findings)));
         }
     }
-    if filter.cesql.as_deref().is_some_and(|expression| !expression.is_empty()) {
-        let message = "cesql filters are not supported yet; write exact, prefix, suffix, all, any or not";
-        findings.refuse(&path.name("cesql"), message);
-        compiled.push(("cesql", Filter::unknown("cesql")));
+    if let Some(source) = filter.cesql.as_deref().filter(|source| !source.is_empty()) {
+        compiled.push(("cesql", expression(source, &path.name("cesql"), findings)));
     }
     if compiled.is_empty() {
         refuse_empty_lists(filter, path, findings);
@@ -83,6 +82,17 @@ fn one(filter: &SubscriptionsFilter, path: &Path, findings: &mut Findings) -> Fi
         findings.refuse(path, message);
     }
     compiled.pop().map_or_else(Filter::everything, |(_, filter)| filter)
+}
+
+/// VAL-25, FLN-08
+fn expression(source: &str, path: &Path, findings: &mut Findings) -> Filter {
+    match Expression::parse(source) {
+        Ok(expression) => Filter::cesql(expression),
+        Err(ParseError(remark)) => {
+            findings.refuse_at(path, remark.offset, remark.message);
+            Filter::unknown("cesql")
+        }
+    }
 }
 
 /// Beside another dialect an empty list does not count (VAL-24); alone it would pass every event (VAL-26).

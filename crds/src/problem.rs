@@ -41,6 +41,8 @@ pub(crate) struct Findings(Vec<Finding>);
 pub(crate) struct Finding {
     /// The field.
     pub(crate) path: Path,
+    /// The place in the field's text, in bytes; at its start when the field as a whole is meant.
+    pub(crate) offset: usize,
     /// What is wrong and what would be right.
     pub(crate) message: String,
 }
@@ -48,8 +50,13 @@ pub(crate) struct Finding {
 impl Findings {
     /// Notes that a field is wrong.
     pub(crate) fn refuse(&mut self, path: &Path, message: impl Into<String>) {
+        self.refuse_at(path, 0, message);
+    }
+
+    /// Notes that a field is wrong from a place of its text on.
+    pub(crate) fn refuse_at(&mut self, path: &Path, offset: usize, message: impl Into<String>) {
         if self.0.len() < MAX_PROBLEMS {
-            self.0.push(Finding { path: path.clone(), message: message.into() });
+            self.0.push(Finding { path: path.clone(), offset, message: message.into() });
         }
     }
 

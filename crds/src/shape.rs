@@ -5,10 +5,10 @@
 //! that YAML 1.1 takes for a number or a boolean must be quoted, as `kubectl` wants it.
 
 use serde_json::{Map, Number, Value as Json};
+use trigon_core::suggest::nearest;
 
 use crate::path::Path;
 use crate::problem::MAX_PROBLEMS;
-use crate::suggest::nearest;
 use crate::yaml::{Node, Place, Value};
 
 /// What a field holds.

@@ -215,16 +215,37 @@ fn objects_of_one_name_are_told_apart_by_namespace_and_kind_only() {
     assert_eq!(table(&format!("{BROKER}---\n{trigger}")).brokers.len(), 1);
 }
 
+/// FLN-08, VAL-25
 #[test]
-fn a_cesql_filter_is_an_error_and_not_a_pass() {
-    let text = format!("{BROKER}---\n{TRIGGER}  filters:\n  - any:\n    - cesql: \"TRUE\"\n");
-    assert_eq!(
-        problems(&[file("a.yaml", &text)]),
-        [
-            "a.yaml:16:14: spec.filters[0].any[0].cesql: cesql filters are not supported yet; write exact, prefix, suffix, \
-          all, any or not"
-        ]
-    );
+fn an_expression_is_read_and_what_is_wrong_with_it_has_its_place_in_the_file() {
+    let with = |cesql: &str| format!("{BROKER}---\n{TRIGGER}  filters:\n  - any:\n    - cesql: {cesql}\n");
+    for cesql in ["\"type = 'a'\"", "type = 'a'", "\"TRUE\"", "|\n        type = 'a'\n        AND id = '1'"] {
+        assert_eq!(table(&with(cesql)).brokers.len(), 1, "{cesql}");
+    }
+    for (cesql, place, message) in [
+        ("type == 'a'", "16:20", "expected a value, found =; equality is one ="),
+        ("\"type == 'a'\"", "16:21", "expected a value, found =; equality is one ="),
+        ("'type = ''a'' ANND id = 1'", "16:28", "expected an operator or the end, found ANND"),
+        (
+            "|\n        type = 'a'\n        AND id == '1'",
+            "18:17",
+            "expected a value, found =; equality is one =",
+        ),
+        (
+            ">-\n        type = 'a'\n        AND id == '1'",
+            "18:17",
+            "expected a value, found =; equality is one =",
+        ),
+        ("\"type = \\\"a\\\" & id\"", "16:28", "an expression has no '&' outside of a text; write AND"),
+        ("EXISTS", "16:20", "expected the name of an attribute after EXISTS, found the end"),
+        ("= 'a'", "16:14", "expected a value, found ="),
+    ] {
+        assert_eq!(
+            problems(&[file("a.yaml", &with(cesql))]),
+            [format!("a.yaml:{place}: spec.filters[0].any[0].cesql: {message}")],
+            "{cesql}"
+        );
+    }
 }
 
 /// FLN-17

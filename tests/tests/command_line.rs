@@ -151,7 +151,7 @@ async fn check_names_file_line_and_field_of_every_error() {
         ),
         ("relative.yaml", ROUTES.replace("SINK", "/relative"), "uri"),
         ("unknown.yaml", ROUTES.replace("SINK", "http://x/").replace("filter:", "fitler:"), "fitler"),
-        ("cesql.yaml", ROUTES.replace("SINK", "http://x/\n  filters: [{cesql: \"type = 'a'\"}]"), "cesql"),
+        ("cesql.yaml", ROUTES.replace("SINK", "http://x/\n  filters: [{cesql: \"type == 'a'\"}]"), "cesql"),
     ];
     for (name, text, field) in cases {
         let checked = command::trigon(&["check", &file(name, &text)]).await;

@@ -7,6 +7,7 @@ use std::fmt;
 
 use serde::Serialize;
 
+use crate::cesql::Trace;
 use crate::event::Event;
 use crate::filter::{Filter, Node};
 
@@ -20,6 +21,9 @@ pub struct Explanation {
     /// What a clause saw; `None` for a part that looks at no attribute itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub saw: Option<Saw>,
+    /// What the parts of a CESQL expression came to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trace: Option<Trace>,
     /// The verdicts that this one is made of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Explanation>,
@@ -49,6 +53,16 @@ impl Filter {
                     clause: clause.to_string(),
                     passes: clause.matches(event),
                     saw: Some(saw),
+                    trace: None,
+                    children,
+                };
+            }
+            Node::Cesql(expression) => {
+                return Explanation {
+                    clause: self.to_string(),
+                    passes: expression.passes(event),
+                    saw: None,
+                    trace: Some(expression.trace(event)),
                     children,
                 };
             }
@@ -56,7 +70,7 @@ impl Filter {
             Node::Any(_) => ("any of".to_owned(), passed.any(|passed| passed)),
             Node::Not(_) => ("not".to_owned(), passed.any(|passed| !passed)),
         };
-        Explanation { clause, passes, saw: None, children }
+        Explanation { clause, passes, saw: None, trace: None, children }
     }
 }
 
@@ -69,6 +83,10 @@ impl Explanation {
             Some(Saw::Value(value)) => write!(f, ": {value:?}")?,
             Some(Saw::Nothing) => f.write_str(", but the event has no such attribute")?,
             None => {}
+        }
+        if let Some(trace) = &self.trace {
+            writeln!(f)?;
+            trace.write_at(f, depth + 1)?;
         }
         for child in &self.children {
             writeln!(f)?;

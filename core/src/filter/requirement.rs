@@ -1,11 +1,13 @@
 //! What an event cannot do without to pass a filter, for the index to file the filter under.
 //!
-//! Only whole values and their beginnings, compared as text, are seen. Missing a requirement costs time and is
+//! Only whole values and their beginnings, compared as text, are seen, those that a CESQL expression compares
+//! among them. Missing a requirement costs time and is
 //! allowed; claiming one that is none would lose events.
 
 use std::sync::Arc;
 
 use super::{Filter, Node};
+use crate::cesql::Condition;
 
 /// For `attribute` the event must have a text that one of `keys` fits.
 pub(super) struct Requirement<'a> {
@@ -35,14 +37,28 @@ impl Filter {
         match &*self.0 {
             Node::Everything | Node::Invalid(_) | Node::Not(_) => Vec::new(),
             Node::Clause(clause) => clause.requirement().into_iter().collect(),
-            Node::All(filters) => {
-                let mut all: Vec<_> = filters.iter().flat_map(Self::requirements).collect();
-                all.sort_by_key(|requirement| (requirement.attribute, requirement.keys.len()));
-                all
-            }
+            Node::Cesql(expression) => of_condition(expression.condition()),
+            Node::All(filters) => sorted(filters.iter().flat_map(Self::requirements).collect()),
             Node::Any(filters) => shared(&filters.iter().map(Self::requirements).collect::<Vec<_>>()),
         }
     }
+}
+
+/// What a CESQL expression requires.
+fn of_condition(condition: Condition<'_>) -> Vec<Requirement<'_>> {
+    let one = |attribute, text, reach| vec![Requirement { attribute, keys: vec![Key { text, reach }] }];
+    match condition {
+        Condition::Open => Vec::new(),
+        Condition::Is(attribute, text) => one(attribute, text, Reach::Whole),
+        Condition::StartsWith(attribute, text) => one(attribute, text, Reach::Start),
+        Condition::All(conditions) => sorted(conditions.into_iter().flat_map(of_condition).collect()),
+        Condition::Any(conditions) => shared(&conditions.into_iter().map(of_condition).collect::<Vec<_>>()),
+    }
+}
+
+fn sorted(mut all: Vec<Requirement<'_>>) -> Vec<Requirement<'_>> {
+    all.sort_by_key(|requirement| (requirement.attribute, requirement.keys.len()));
+    all
 }
 
 /// What all branches require: the attributes that each of them requires, with the keys of all.

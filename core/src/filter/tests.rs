@@ -7,6 +7,7 @@ use super::{Filter, FilterIndex};
 use crate::event::{Event, EventBuilder};
 
 mod attributes;
+mod cesql;
 mod compiled;
 mod dialects;
 

@@ -77,6 +77,10 @@ fn a_filter_reads_as_english() {
         (Filter::unknown("regex"), "the dialect \"regex\", which is unknown and passes no event"),
         (exact(&[("time", "2026-11-21T05:00:00+01:00")]), "time is \"2026-11-21T05:00:00+01:00\""),
         (exact(&[("datamediatype", "text/plain")]), "datamediatype is \"text/plain\""),
+        (
+            any([Filter::cesql("type='a'".parse().expect("an expression")), fail()]),
+            "`type = 'a'` or id is \"2\"",
+        ),
     ] {
         assert_eq!(filter.to_string(), words);
     }
@@ -128,6 +132,7 @@ fn requirements_are_the_values_and_beginnings_without_which_no_event_passes() {
         filter.requirements().into_iter().map(words).collect()
     };
     let kind = |value| exact(&[("type", value)]);
+    let cesql = |source: &str| Filter::cesql(source.parse().expect("an expression"));
     for (filter, expected) in [
         (exact(&[("type", "a"), ("id", "1")]), &["id=1", "type=a"][..]),
         (legacy(&[("type", "a"), ("region", "")]), &["type=a"]),
@@ -148,6 +153,36 @@ fn requirements_are_the_values_and_beginnings_without_which_no_event_passes() {
         (exact(&[("time", "yesterday")]), &["time=yesterday"]),
         (exact(&[("datamediatype", "text/plain")]), &[]),
         (Filter::everything(), &[]),
+        (cesql("type = 'a' AND id = '1'"), &["id=1", "type=a"]),
+        (cesql("TRUE AND (EXISTS subject AND type = 'a')"), &["type=a"]),
+        (cesql("'a' = type"), &["type=a"]),
+        (cesql("type = UPPER('a')"), &["type=A"]),
+        (cesql("type IN ('b', 'a', 'b')"), &["type=a|b"]),
+        (cesql("type LIKE 'a%'"), &["type=a*"]),
+        (cesql("type LIKE 'a\\_b_%'"), &["type=a_b*"]),
+        (cesql("type LIKE 'a'"), &["type=a"]),
+        (cesql("type LIKE '%a'"), &[]),
+        (cesql("type = 'a' OR type LIKE 'b%'"), &["type=a|b*"]),
+        (cesql("type = 'a' OR id = '1'"), &[]),
+        (cesql("type = 'a' XOR id = '1'"), &[]),
+        (cesql("NOT (type = 'a')"), &[]),
+        (cesql("type != 'a'"), &[]),
+        (cesql("type NOT IN ('a')"), &[]),
+        (cesql("type NOT LIKE 'a'"), &[]),
+        // Several texts are the same number and the same truth.
+        (cesql("x = 5"), &[]),
+        (cesql("x = TRUE"), &[]),
+        (cesql("x = '05'"), &["x=05"]),
+        (cesql("'5' = x"), &["x=5"]),
+        (cesql("'05' = x"), &[]),
+        (cesql("'TRUE' = x"), &[]),
+        (cesql("'TRUE' = type"), &["type=TRUE"]),
+        (cesql("x IN ('5', 'true')"), &["x=5|true"]),
+        (cesql("x IN ('5', '-0')"), &[]),
+        (cesql("x IN (5)"), &[]),
+        (cesql("x = id"), &[]),
+        (all([cesql("type = 'a'"), kind("a")]), &["type=a", "type=a"]),
+        (any([cesql("type = 'a'"), kind("b")]), &["type=a|b"]),
     ] {
         assert_eq!(read(&filter), expected, "{filter}");
     }

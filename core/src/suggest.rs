@@ -1,7 +1,7 @@
 //! "Did you mean …?": the known name that is nearest to an unknown one.
 
 /// The candidate that the text was probably meant to be, if one is near enough.
-pub(crate) fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A text that long is no misspelt name, and the distance costs the product of both lengths.
     if text.len() > 64 {
         return None;

@@ -1,0 +1,267 @@
+//! An expression made ready for evaluation: functions and attributes resolved, patterns taken apart, and what
+//! does not depend on the event computed.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use super::ast::{BinaryOperator, Expr, ExprKind, LogicOperator};
+use super::error::{EvaluationError, Remark, Span};
+use super::evaluate::Evaluator;
+use super::function::{self, Signature};
+use super::like::Pattern;
+use super::value::{Type, Value};
+use crate::event::{Event, SpecVersion, ValueType};
+
+/// A part of a program.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) kind: NodeKind,
+    pub(super) span: Span,
+}
+
+#[derive(Debug)]
+pub(super) enum NodeKind {
+    /// What the part comes to with every event.
+    Constant {
+        value: Constant,
+        errors: Box<[EvaluationError]>,
+    },
+    Attribute(Attribute),
+    Exists(Attribute),
+    Not(Box<Node>),
+    Negate(Box<Node>),
+    Logic(LogicOperator, Box<[Node]>),
+    Binary(BinaryOperator, Box<[Node; 2]>),
+    Like {
+        is_negated: bool,
+        operand: Box<Node>,
+        pattern: Pattern,
+    },
+    In {
+        is_negated: bool,
+        operand: Box<Node>,
+        set: Box<[Node]>,
+    },
+    Call {
+        signature: &'static Signature,
+        arguments: Box<[Node]>,
+    },
+    Missing {
+        function: Box<str>,
+        arguments: usize,
+    },
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Constant {
+    String(Arc<str>),
+    Integer(i32),
+    Boolean(bool),
+}
+
+/// The name of an attribute, and how an event is asked for it.
+#[derive(Clone, Debug)]
+pub(super) struct Attribute {
+    pub(super) name: Arc<str>,
+    kind: AttributeKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AttributeKind {
+    SpecVersion,
+    /// CloudEvents 0.3 calls it `schemaurl`.
+    DataSchema,
+    /// Another attribute of the specification: always a String.
+    Core,
+    Extension,
+}
+
+impl Constant {
+    pub(super) fn value(&self) -> Value<'_> {
+        match self {
+            Self::String(text) => Value::String(Cow::Borrowed(text)),
+            Self::Integer(number) => Value::Integer(*number),
+            Self::Boolean(truth) => Value::Boolean(*truth),
+        }
+    }
+}
+
+impl From<Value<'_>> for Constant {
+    fn from(value: Value<'_>) -> Self {
+        match value {
+            Value::String(text) => Self::String(text.into()),
+            Value::Integer(number) => Self::Integer(number),
+            Value::Boolean(truth) => Self::Boolean(truth),
+        }
+    }
+}
+
+impl Attribute {
+    fn new(name: &str) -> Self {
+        let kind = match name {
+            "specversion" => AttributeKind::SpecVersion,
+            "dataschema" => AttributeKind::DataSchema,
+            "id" | "source" | "type" | "subject" | "time" | "datacontenttype" => AttributeKind::Core,
+            _ => AttributeKind::Extension,
+        };
+        Self { name: name.into(), kind }
+    }
+
+    /// Whether its values are Strings in every event.
+    pub(super) fn is_string(&self) -> bool {
+        self.kind != AttributeKind::Extension
+    }
+
+    fn is_required(&self) -> bool {
+        matches!(&*self.name, "specversion" | "id" | "source" | "type")
+    }
+
+    /// What the event has for it.
+    pub(super) fn of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
+        if self.kind == AttributeKind::SpecVersion {
+            return Some(Value::String(Cow::Borrowed(event.spec_version().as_str())));
+        }
+        let find = |name: &str| event.attributes().iter().find(|attribute| attribute.name == name);
+        let found = match self.kind {
+            AttributeKind::DataSchema if event.spec_version() == SpecVersion::V03 => {
+                find(&self.name).or_else(|| find("schemaurl"))
+            }
+            _ => find(&self.name),
+        };
+        let attribute = found?;
+        let typed = match attribute.value_type {
+            ValueType::String => None,
+            ValueType::Boolean => attribute.value.parse().ok().map(Value::Boolean),
+            ValueType::Integer => attribute.value.parse().ok().map(Value::Integer),
+        };
+        Some(typed.unwrap_or(Value::String(Cow::Borrowed(&attribute.value))))
+    }
+}
+
+impl Node {
+    /// Makes an expression ready; `source` is what its places refer to.
+    pub(super) fn new(expr: &Expr, source: &str) -> Self {
+        let node = |expr: &Expr| Box::new(Self::new(expr, source));
+        let nodes = |exprs: &[Expr]| exprs.iter().map(|expr| Self::new(expr, source)).collect();
+        let kind = match &expr.kind {
+            ExprKind::String(text) => NodeKind::constant(Constant::String(text.as_str().into())),
+            ExprKind::Integer(number) => NodeKind::constant(Constant::Integer(*number)),
+            ExprKind::Boolean(truth) => NodeKind::constant(Constant::Boolean(*truth)),
+            ExprKind::Attribute(name) => NodeKind::Attribute(Attribute::new(name)),
+            ExprKind::Exists(name) => match Attribute::new(name) {
+                // SQLS-05
+                attribute if attribute.is_required() => NodeKind::constant(Constant::Boolean(true)),
+                attribute => NodeKind::Exists(attribute),
+            },
+            ExprKind::Not(operand) => NodeKind::Not(node(operand)),
+            ExprKind::Negate(operand) => NodeKind::Negate(node(operand)),
+            ExprKind::Logic(operator, operands) => NodeKind::Logic(*operator, nodes(operands)),
+            ExprKind::Binary(operator, operands) => {
+                let [left, right] = &**operands;
+                NodeKind::Binary(*operator, Box::new([Self::new(left, source), Self::new(right, source)]))
+            }
+            ExprKind::Like { is_negated, operand, pattern } => NodeKind::Like {
+                is_negated: *is_negated,
+                operand: node(operand),
+                pattern: Pattern::new(pattern),
+            },
+            ExprKind::In { is_negated, operand, set } => {
+                NodeKind::In { is_negated: *is_negated, operand: node(operand), set: nodes(set) }
+            }
+            ExprKind::Call { function, arguments } => match function::resolve(function, arguments.len()) {
+                Some(signature) => NodeKind::Call { signature, arguments: nodes(arguments) },
+                // The arguments of a call to nothing are not evaluated (SQLS-16).
+                None => NodeKind::Missing { function: function.as_str().into(), arguments: arguments.len() },
+            },
+        };
+        Self { kind, span: expr.span }.folded(source)
+    }
+
+    /// The node, or what it comes to when that is the same with every event.
+    fn folded(self, source: &str) -> Self {
+        let is_decided = match &self.kind {
+            NodeKind::Constant { .. } | NodeKind::Attribute(_) | NodeKind::Exists(_) => return self,
+            NodeKind::Missing { .. } => true,
+            // What stands behind it is never looked at (SQLS-06).
+            NodeKind::Logic(LogicOperator::And, operands) => operands[0].is(false),
+            NodeKind::Logic(LogicOperator::Or, operands) => operands[0].is(true),
+            _ => false,
+        };
+        if !is_decided && !self.operands().all(|operand| matches!(operand.kind, NodeKind::Constant { .. })) {
+            return self;
+        }
+        let mut errors = Vec::new();
+        let outcome = Evaluator::of_constant(source, &mut errors).evaluate(&self);
+        let (Ok(value) | Err(value)) = outcome;
+        let kind = NodeKind::Constant { value: value.into(), errors: errors.into() };
+        Self { kind, span: self.span }
+    }
+
+    fn is(&self, truth: bool) -> bool {
+        matches!(&self.kind, NodeKind::Constant { value, errors }
+            if *value == Constant::Boolean(truth) && errors.is_empty())
+    }
+
+    /// What the node is made of, in the order of evaluation.
+    pub(super) fn operands(&self) -> impl Iterator<Item = &Self> {
+        let (first, rest): (Option<&Self>, &[Self]) = match &self.kind {
+            NodeKind::Constant { .. }
+            | NodeKind::Attribute(_)
+            | NodeKind::Exists(_)
+            | NodeKind::Missing { .. } => (None, &[]),
+            NodeKind::Not(operand) | NodeKind::Negate(operand) | NodeKind::Like { operand, .. } => {
+                (Some(operand), &[])
+            }
+            NodeKind::Logic(_, operands) => (None, operands),
+            NodeKind::Binary(_, operands) => (None, &**operands),
+            NodeKind::In { operand, set, .. } => (Some(operand), set),
+            NodeKind::Call { arguments, .. } => (None, arguments),
+        };
+        first.into_iter().chain(rest)
+    }
+
+    /// What the node comes to when it fails.
+    pub(super) fn zero(&self) -> Value<'static> {
+        match &self.kind {
+            NodeKind::Constant { value, .. } => value.value().value_type(),
+            NodeKind::Negate(_) => Type::Integer,
+            NodeKind::Binary(operator, _) => match operator {
+                BinaryOperator::Add
+                | BinaryOperator::Subtract
+                | BinaryOperator::Multiply
+                | BinaryOperator::Divide
+                | BinaryOperator::Remainder => Type::Integer,
+                BinaryOperator::Equal
+                | BinaryOperator::Unequal
+                | BinaryOperator::Less
+                | BinaryOperator::LessOrEqual
+                | BinaryOperator::Greater
+                | BinaryOperator::GreaterOrEqual => Type::Boolean,
+            },
+            NodeKind::Call { signature, .. } => signature.returns,
+            // Of an attribute the type is not known (SQLS-03).
+            NodeKind::Attribute(_)
+            | NodeKind::Exists(_)
+            | NodeKind::Not(_)
+            | NodeKind::Logic(..)
+            | NodeKind::Like { .. }
+            | NodeKind::In { .. }
+            | NodeKind::Missing { .. } => Type::Boolean,
+        }
+        .zero()
+    }
+
+    /// What in the program goes wrong with every event that comes there.
+    pub(super) fn remarks(&self, remarks: &mut Vec<Remark>) {
+        if let NodeKind::Constant { errors, .. } = &self.kind {
+            remarks.extend(errors.iter().map(|error| error.remark.clone()));
+        }
+        self.operands().for_each(|operand| operand.remarks(remarks));
+    }
+}
+
+impl NodeKind {
+    fn constant(value: Constant) -> Self {
+        Self::Constant { value, errors: Box::default() }
+    }
+}
