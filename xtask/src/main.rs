@@ -46,7 +46,7 @@ enum Chore {
 const FUZZ_SECONDS: u64 = 60;
 
 /// The targets in `fuzz/fuzz_targets`.
-const FUZZ_TARGETS: [&str; 3] = ["http_request", "json_batch", "record"];
+const FUZZ_TARGETS: [&str; 4] = ["cesql", "http_request", "json_batch", "record"];
 
 fn main() -> ExitCode {
     let done = match Arguments::parse().chore {
