@@ -3,12 +3,12 @@
 //! It makes sure that topics exist before it asks to own them, starts a [`Driver`] for each partition that it is
 //! given, and lets a partition go only when its driver has ended.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use futures::future::{BoxFuture, FutureExt};
-use futures::stream::{self, StreamExt};
+use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::{Instant as TokioInstant, MissedTickBehavior, interval};
@@ -33,6 +33,10 @@ const DOUBT_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The wait before the log is asked again about places that were not there.
 const PLACES_INTERVAL: Duration = Duration::from_millis(100);
+
+/// While others are still being created, those that are there are handed over so often: each time may move
+/// partitions between processes.
+const HAND_OVER_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Topics that are created at once.
 const TOPICS_AT_ONCE: usize = 8;
@@ -85,9 +89,13 @@ pub(super) struct Driven {
 /// What the log is asked beside the loop: it may take its time.
 #[derive(Default)]
 struct Asked {
-    topics: Option<BoxFuture<'static, Vec<Created>>>,
-    /// The topics have changed since they were asked about.
-    topics_again: bool,
+    topics: FuturesUnordered<BoxFuture<'static, Created>>,
+    /// The topics that those are.
+    under_way: BTreeSet<TopicName>,
+    /// Topics that are created as soon as there is room; one that is under way already stays here until that ends.
+    topics_next: VecDeque<(TopicName, TopicSettings)>,
+    /// When the topics are handed over that are there by then.
+    hand_over: Option<TokioInstant>,
     places: Option<BoxFuture<'static, Placing>>,
     moved: Option<BoxFuture<'static, Vec<Place>>>,
     extents: Option<BoxFuture<'static, Vec<Result<Extent, LogError>>>>,
@@ -118,7 +126,8 @@ enum Woken {
     Extents(Vec<Result<Extent, LogError>>),
     MovedDue,
     Moved(Vec<Place>),
-    Topics(Vec<Created>),
+    Topic(Created),
+    HandOver,
     Progress,
     Placed(Placing),
     Drain(DrainOrder),
@@ -132,7 +141,7 @@ impl Owner {
         let mut moved = interval(MOVED_INTERVAL);
         moved.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut asked = Asked::default();
-        self.ensure_topics(&mut asked);
+        self.ensure_topics(&mut *ownership, &mut asked);
         loop {
             let woken = tokio::select! {
                 biased;
@@ -141,7 +150,8 @@ impl Owner {
                 change = ownership.changed() => Woken::Ownership(change),
                 Ok(()) = self.source.changed() => Woken::Routes,
                 () = until(self.retry) => Woken::Retry,
-                created = end_of(&mut asked.topics) => Woken::Topics(created),
+                Some(created) = asked.topics.next(), if !asked.topics.is_empty() => Woken::Topic(created),
+                () = until(asked.hand_over) => Woken::HandOver,
                 placed = end_of(&mut asked.places) => Woken::Placed(placed),
                 () = self.progress.notified() => Woken::Progress,
                 found = end_of(&mut asked.extents) => Woken::Extents(found),
@@ -162,19 +172,16 @@ impl Owner {
                 Woken::Routes | Woken::Retry => {
                     self.take_routes();
                     self.retry = None;
-                    self.ensure_topics(&mut asked);
+                    self.ensure_topics(&mut *ownership, &mut asked);
                 }
-                Woken::Topics(created) => {
-                    asked.topics = None;
-                    self.take_topics(created);
-                    ownership.set_topics(self.topics());
-                    for at in std::mem::take(&mut self.stranded) {
-                        self.drive(at);
-                    }
-                    self.share_memory();
-                    if std::mem::take(&mut asked.topics_again) {
-                        self.ensure_topics(&mut asked);
-                    }
+                Woken::Topic(created) => {
+                    asked.under_way.remove(&created.topic);
+                    self.take_topic(created);
+                    self.create_topics(&mut *ownership, &mut asked);
+                }
+                Woken::HandOver => {
+                    asked.hand_over = None;
+                    self.hand_over(&mut *ownership);
                 }
                 Woken::ExtentsDue => self.look_up_extents(&mut asked),
                 Woken::Extents(found) => {
@@ -223,27 +230,50 @@ impl Owner {
     }
 
     /// Creates what is missing, beside the loop: a log that many share may take seconds.
-    fn ensure_topics(&mut self, asked: &mut Asked) {
-        if asked.topics.is_some() {
-            asked.topics_again = true;
-            return;
-        }
+    fn ensure_topics(&mut self, ownership: &mut dyn Ownership, asked: &mut Asked) {
         let wanted = self.wanted_topics();
         self.ensured.retain(|topic, _| wanted.contains_key(topic));
         self.refused.retain(|topic, _| wanted.contains_key(topic));
-        let missing: Vec<_> = wanted
-            .into_iter()
-            .filter(|(topic, settings)| self.ensured.get(topic) != Some(settings))
-            .collect();
-        let log = Arc::clone(&self.shared.log);
-        let create = stream::iter(missing).map(move |(topic, settings)| {
-            let log = Arc::clone(&log);
-            async move {
+        let is_missing =
+            |(topic, settings): &(TopicName, TopicSettings)| self.ensured.get(topic) != Some(settings);
+        asked.topics_next = wanted.into_iter().filter(is_missing).collect();
+        self.create_topics(ownership, asked);
+    }
+
+    /// Gets the next creations under way, and has what is there handed over: at once when that is all.
+    fn create_topics(&mut self, ownership: &mut dyn Ownership, asked: &mut Asked) {
+        let mut later = VecDeque::new();
+        while asked.topics.len() < TOPICS_AT_ONCE
+            && let Some((topic, settings)) = asked.topics_next.pop_front()
+        {
+            if asked.under_way.contains(&topic) {
+                later.push_back((topic, settings));
+                continue;
+            }
+            asked.under_way.insert(topic.clone());
+            let log = Arc::clone(&self.shared.log);
+            let create = async move {
                 let result = log.create_topic(&topic, &settings).await;
                 Created { topic, settings, result }
-            }
-        });
-        asked.topics = Some(create.buffer_unordered(TOPICS_AT_ONCE).collect().boxed());
+            };
+            asked.topics.push(create.boxed());
+        }
+        asked.topics_next.append(&mut later);
+        if asked.topics.is_empty() {
+            asked.hand_over = None;
+            self.hand_over(ownership);
+        } else if asked.hand_over.is_none() {
+            asked.hand_over = Some(TokioInstant::now() + HAND_OVER_INTERVAL);
+        }
+    }
+
+    /// Asks to own the topics that are there, and drives again what was found gone.
+    fn hand_over(&mut self, ownership: &mut dyn Ownership) {
+        ownership.set_topics(self.topics());
+        for at in std::mem::take(&mut self.stranded) {
+            self.drive(at);
+        }
+        self.share_memory();
     }
 
     fn wanted_topics(&self) -> BTreeMap<TopicName, TopicSettings> {
@@ -265,24 +295,22 @@ impl Owner {
     }
 
     /// What could not be created is tried again.
-    fn take_topics(&mut self, created: Vec<Created>) {
-        for Created { topic, settings, result } in created {
-            match result {
-                Ok(differences) => {
-                    for difference in differences {
-                        tracing::warn!(%topic, %difference, "the topic is not as its broker wants it");
-                    }
-                    self.refused.remove(&topic);
-                    self.ensured.insert(topic, settings);
+    fn take_topic(&mut self, Created { topic, settings, result }: Created) {
+        match result {
+            Ok(differences) => {
+                for difference in differences {
+                    tracing::warn!(%topic, %difference, "the topic is not as its broker wants it");
                 }
-                Err(error) => {
-                    let reason = error.to_string();
-                    if self.refused.get(&topic) != Some(&reason) {
-                        tracing::warn!(%topic, %error, "could not create the topic, it is tried again");
-                        self.refused.insert(topic, reason);
-                    }
-                    self.try_again_in(RETRY_INTERVAL);
+                self.refused.remove(&topic);
+                self.ensured.insert(topic, settings);
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                if self.refused.get(&topic) != Some(&reason) {
+                    tracing::warn!(%topic, %error, "could not create the topic, it is tried again");
+                    self.refused.insert(topic, reason);
                 }
+                self.try_again_in(RETRY_INTERVAL);
             }
         }
     }

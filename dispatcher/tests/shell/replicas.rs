@@ -397,6 +397,41 @@ async fn one_broker_without_a_topic_does_not_hold_the_others_up() {
     world.stop().await;
 }
 
+/// One creation never ends, and the other topic is asked for and served all the same, also when it comes later.
+#[tokio::test]
+async fn a_topic_that_takes_long_does_not_hold_the_others_up() {
+    let (dir, subscriber) = (folder(), Subscriber::taking().await);
+    let log = log_in(&dir);
+    let one = Replica::over(&log);
+    let settings = TopicSettings { partitions: 1, ..TopicSettings::default() };
+    let other = table(&BrokerId::new("ns", "another"), &settings, Vec::new());
+    one.hang_on(&other.brokers.values().next().unwrap().topic);
+    one.refuse(&topic(), true);
+    let world = replica(&one, 1, vec![trigger("t", &subscriber.url)]);
+    let mut both = RoutingTable::clone(&world.routes.borrow());
+    both.brokers.extend(other.brokers.clone());
+    world.routes.send_replace(Arc::new(both));
+    eventually("being created, and refused", || match &world.dispatcher.unserved()[..] {
+        [(_, hangs), (_, refused)]
+            if hangs.contains("being created") && refused.contains("told to refuse") =>
+        {
+            Ok(())
+        }
+        unserved => Err(format!("{unserved:?}")),
+    })
+    .await;
+    one.refuse(&topic(), false);
+    eventually("asked for", || match one.wanted() {
+        wanted if wanted == [topic()].into() => Ok(()),
+        wanted => Err(format!("{wanted:?}")),
+    })
+    .await;
+    one.assign(&topic(), &[0]);
+    world.send(event("1")).await;
+    subscriber.got(1).await;
+    world.stop().await;
+}
+
 /// The log has lost its end, or somebody has set the place there: it is counted, and the Trigger goes on at the end.
 #[tokio::test]
 async fn a_place_beyond_the_end_is_shown_and_goes_on_at_the_end() {

@@ -26,11 +26,16 @@ pub(crate) struct Replica {
     known: Mutex<BTreeMap<Place, Option<Cursor>>>,
     /// Topics that cannot be created.
     refused: Mutex<BTreeSet<TopicName>>,
+    /// A topic whose creation never ends.
+    stuck: Mutex<Option<TopicName>>,
+    /// The topics that were last asked for.
+    wanted: Arc<Mutex<BTreeSet<TopicName>>>,
 }
 
 struct Commanded {
     changes: mpsc::Receiver<OwnershipChange>,
     released: Arc<Mutex<Vec<TopicPartition>>>,
+    wanted: Arc<Mutex<BTreeSet<TopicName>>>,
 }
 
 impl Replica {
@@ -44,6 +49,8 @@ impl Replica {
             commits: Mutex::default(),
             known: Mutex::default(),
             refused: Mutex::default(),
+            stuck: Mutex::default(),
+            wanted: Arc::default(),
         })
     }
 
@@ -71,6 +78,14 @@ impl Replica {
         self.commits.lock().unwrap().clone()
     }
 
+    pub(crate) fn hang_on(&self, topic: &TopicName) {
+        *self.stuck.lock().unwrap() = Some(topic.clone());
+    }
+
+    pub(crate) fn wanted(&self) -> BTreeSet<TopicName> {
+        self.wanted.lock().unwrap().clone()
+    }
+
     pub(crate) fn refuse(&self, topic: &TopicName, is_refused: bool) {
         let mut refused = self.refused.lock().unwrap();
         if is_refused {
@@ -96,7 +111,9 @@ impl Ownership for Commanded {
         self.changes.recv().await.ok_or(LogError::Closed)
     }
 
-    fn set_topics(&mut self, _topics: BTreeSet<TopicName>) {}
+    fn set_topics(&mut self, topics: BTreeSet<TopicName>) {
+        *self.wanted.lock().unwrap() = topics;
+    }
 
     fn release(&mut self, at: TopicPartition) {
         self.released.lock().unwrap().push(at);
@@ -115,7 +132,8 @@ impl EventLog for Replica {
 
     async fn own(&self, _topics: BTreeSet<TopicName>) -> Result<Box<dyn Ownership>, LogError> {
         let changes = self.owned.lock().unwrap().take().ok_or(LogError::Closed)?;
-        Ok(Box::new(Commanded { changes, released: Arc::clone(&self.released) }))
+        let (released, wanted) = (Arc::clone(&self.released), Arc::clone(&self.wanted));
+        Ok(Box::new(Commanded { changes, released, wanted }))
     }
 
     async fn load(&self, places: &[Place]) -> Vec<Result<Option<Cursor>, LogError>> {
@@ -162,6 +180,10 @@ impl EventLog for Replica {
     ) -> Result<Vec<Difference>, LogError> {
         if self.refused.lock().unwrap().contains(topic) {
             return Err(LogError::Failed("told to refuse".into()));
+        }
+        let is_stuck = self.stuck.lock().unwrap().as_ref() == Some(topic);
+        if is_stuck {
+            std::future::pending::<()>().await;
         }
         self.inner.create_topic(topic, settings).await
     }
