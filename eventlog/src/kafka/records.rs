@@ -320,7 +320,7 @@ impl Batch {
         Ok((offset, record))
     }
 
-    fn record(&self, mut input: Input<'_>, end: usize, time: i64) -> Result<Record, Corrupt> {
+    fn record<'a>(&'a self, mut input: Input<'a>, end: usize, time: i64) -> Result<Record, Corrupt> {
         // Bytes of its own: one that waits for a retry must not keep alive the whole answer that it came in.
         let own = Bytes::copy_from_slice(self.body.get(self.at..end).ok_or(CUT_SHORT)?);
         let share = |(start, end): (usize, usize)| own.slice(start - self.at..end - self.at);
