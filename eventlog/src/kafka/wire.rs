@@ -17,3 +17,4 @@ mod sasl;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod work;
