@@ -35,6 +35,15 @@ const LONGEST_RECONNECT_WAIT: Duration = Duration::from_secs(2);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::kafka) struct NodeId(pub(in crate::kafka) i32);
 
+/// Which of a partition's leaders one is; it grows with each. A broker that is asked in the name of another refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::kafka) struct LeaderEpoch(pub(in crate::kafka) i32);
+
+impl LeaderEpoch {
+    /// A broker does not check this one.
+    pub(in crate::kafka) const UNKNOWN: Self = Self(-1);
+}
+
 /// Which of the connections to a broker: Kafka serves one request per connection at a time, so that what takes long
 /// has one of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,6 +65,8 @@ pub(in crate::kafka) struct TopicView {
     pub(in crate::kafka) id: Uuid,
     /// Who leads each partition; `None` where nobody does at the moment.
     pub(in crate::kafka) leaders: Vec<Option<NodeId>>,
+    /// Since which epoch, by partition.
+    pub(in crate::kafka) epochs: Vec<LeaderEpoch>,
 }
 
 impl TopicView {
@@ -75,6 +86,12 @@ impl TopicView {
                 partition,
             })),
         }
+    }
+
+    /// The epoch of a partition's leader.
+    pub(in crate::kafka) fn epoch(&self, partition: PartitionId) -> LeaderEpoch {
+        let place = usize::try_from(partition.0).unwrap_or(usize::MAX);
+        self.epochs.get(place).copied().unwrap_or(LeaderEpoch::UNKNOWN)
     }
 }
 
@@ -487,13 +504,15 @@ fn outcome<'a>(
 
 fn view(found: &MetadataResponseTopic) -> TopicView {
     let mut leaders = vec![None; found.partitions.len()];
+    let mut epochs = vec![LeaderEpoch::UNKNOWN; found.partitions.len()];
     for partition in &found.partitions {
         let place = usize::try_from(partition.partition_index).unwrap_or(usize::MAX);
-        if let Some(leader) = leaders.get_mut(place) {
+        if let (Some(leader), Some(epoch)) = (leaders.get_mut(place), epochs.get_mut(place)) {
+            *epoch = LeaderEpoch(partition.leader_epoch);
             *leader = (partition.leader_id.0 >= 0).then_some(NodeId(partition.leader_id.0));
         }
     }
-    TopicView { id: found.topic_id, leaders }
+    TopicView { id: found.topic_id, leaders, epochs }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
