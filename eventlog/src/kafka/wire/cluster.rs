@@ -10,6 +10,7 @@ use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName as WireName};
 use kafka_protocol::protocol::{Request, StrBytes};
 use tokio::sync::watch;
+use tokio::time::timeout;
 use trigon_core::name::{PartitionId, TopicName};
 use uuid::Uuid;
 
@@ -227,15 +228,15 @@ impl Cluster {
         self.connection(node, line).await?.call(request, self.inner.deadline).await
     }
 
-    /// Sends a request to whichever broker answers.
+    /// Sends a request to whichever broker answers. All of them together take no longer than one request may: each
+    /// has its share of what is left.
     pub(in crate::kafka) async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, WireError> {
+        let began = Instant::now();
         let mut last = None;
-        for address in self.addresses() {
-            let asked = async {
-                let connection = self.connection_to(&address, Line::Admin).await?;
-                connection.call(request, self.inner.deadline).await
-            };
-            match asked.await {
+        let addresses = self.addresses();
+        for (address, others) in addresses.iter().zip((0..addresses.len()).rev()) {
+            let left = self.inner.deadline.saturating_sub(began.elapsed());
+            match self.ask_within(share(left, others), address, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = Some(error),
             }
@@ -244,6 +245,26 @@ impl Cluster {
             address: "no broker".to_owned(),
             reason: "no address is known".to_owned(),
         }))
+    }
+
+    async fn ask_within<R: Request>(
+        &self,
+        share: Duration,
+        address: &str,
+        request: &R,
+    ) -> Result<R::Response, WireError> {
+        let began = Instant::now();
+        let Ok(connection) = timeout(share, self.connection_to(address, Line::Admin)).await else {
+            let reason = format!("no answer within {share:?}");
+            return Err(WireError::Unreachable { address: address.to_owned(), reason });
+        };
+        let answer = connection?.call(request, share.saturating_sub(began.elapsed())).await;
+        answer.map_err(|error| match error {
+            WireError::Deadline { address, request, .. } => {
+                WireError::Deadline { address, request, deadline: share }
+            }
+            error => error,
+        })
     }
 
     /// A connection to the broker that the cluster names as its controller. In KRaft mode that is any of them, and
@@ -353,8 +374,8 @@ impl Cluster {
         (asked.elapsed() < METADATA_AGE).then(|| Arc::clone(view))
     }
 
-    /// All that are known, those that the user named first, and last those that could not be reached: an address that
-    /// swallows what is sent there costs a deadline.
+    /// All that are known, those that the user named first, and last those that could not be reached, or not yet: an
+    /// address that swallows what is sent there costs a share of the deadline.
     fn addresses(&self) -> Vec<String> {
         let mut addresses = self.inner.bootstrap.clone();
         for address in lock(&self.inner.nodes).values() {
@@ -362,8 +383,13 @@ impl Cluster {
                 addresses.push(address.clone());
             }
         }
+        let is_opening = |slots: &Slots, address: &str| {
+            let slot = slots.get(&(address.to_owned(), Line::Admin));
+            slot.is_some_and(|slot| slot.opened.is_none() && slot.opening.is_some())
+        };
+        let slots = lock(&self.inner.slots);
         let failures = lock(&self.inner.failures);
-        addresses.sort_by_key(|address| failures.contains_key(address));
+        addresses.sort_by_cached_key(|address| failures.contains_key(address) || is_opening(&slots, address));
         addresses
     }
 
@@ -483,6 +509,12 @@ impl Drop for Asking {
             *lock(&cluster.inner.lookups) = Lookups::default();
         }
     }
+}
+
+/// What one of several may take of the time that is left, in whole milliseconds.
+fn share(left: Duration, others: usize) -> Duration {
+    let share = left / u32::try_from(others + 1).unwrap_or(u32::MAX);
+    Duration::from_millis(u64::try_from(share.as_millis()).unwrap_or(u64::MAX).saturating_add(1))
 }
 
 fn outcome<'a>(

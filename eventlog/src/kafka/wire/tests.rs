@@ -165,7 +165,8 @@ async fn an_address_that_swallows_everything_is_asked_last_from_then_on() {
     let cluster = Cluster::new(&KafkaConfig { request_deadline, ..config });
     let started = Instant::now();
     assert!(ask(&cluster).await.is_ok());
-    assert!(started.elapsed() >= request_deadline);
+    assert!(started.elapsed() >= request_deadline / 2);
+    assert!(started.elapsed() < request_deadline, "one address takes its share: {:?}", started.elapsed());
     // Past every wait after a failure.
     for _ in 0..30 {
         let started = Instant::now();
