@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::task::JoinSet;
 use trigon_core::name::{Offset, TopicPartition};
 
-use self::look::Target;
+use self::look::{Leader, Target};
 use self::scan::KafkaScan;
 use self::tail::{Seat, Source, Tail};
 use super::wire::{Cluster, NodeId};
@@ -97,10 +97,11 @@ impl Fetcher {
     }
 
     /// Takes a seat for a scan at `at`, where records end at `end`; `None` when the tail is already above `at`.
-    fn join(&self, node: NodeId, source: Source, at: Offset, end: Offset) -> Option<Arc<Seat>> {
+    fn join(&self, leader: Leader, source: Source, at: Offset, end: Offset) -> Option<Arc<Seat>> {
+        let Leader { node, epoch } = leader;
         let mut tails = lock(&self.0.tails);
         let begins = !tails.contains_key(&node);
-        let seat = tails.entry(node).or_default().join(source, at, end);
+        let seat = tails.entry(node).or_default().join(source, epoch, at, end);
         if begins {
             let mut polls = lock(&self.0.polls);
             while polls.try_join_next().is_some() {}

@@ -2,7 +2,7 @@
 //!
 //! Knows Kafka's framing, versions, handshakes and where brokers and leaders are; not what topics and cursors mean.
 
-pub(super) use self::cluster::{Cluster, Line, NodeId, TopicView};
+pub(super) use self::cluster::{Cluster, LeaderEpoch, Line, NodeId, TopicView};
 pub(super) use self::connection::Connection;
 pub(super) use self::error::WireError;
 pub(super) use self::patience::{Patience, Setback};
@@ -17,3 +17,4 @@ mod sasl;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod work;

@@ -11,6 +11,7 @@ use trigon_core::name::{Offset, PartitionId};
 use uuid::Uuid;
 
 use super::tail::Source;
+use crate::kafka::wire::LeaderEpoch;
 
 /// Only what is not part of an open or aborted transaction.
 pub(super) const READ_COMMITTED: i8 = 1;
@@ -19,6 +20,8 @@ pub(super) const READ_COMMITTED: i8 = 1;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Wanted {
     pub(super) source: Source,
+    /// Without it a former leader would answer as the follower that it has become, and late.
+    pub(super) epoch: LeaderEpoch,
     pub(super) from: Offset,
 }
 
@@ -53,6 +56,9 @@ impl Answer {
     }
 }
 
+/// What Kafka says of each partition.
+pub(super) type Answers = HashMap<Source, Result<Answer, ResponseError>>;
+
 /// The bounds of a request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -64,9 +70,10 @@ pub(super) struct Limits {
 /// Asks for partitions, in their order. Each may be wanted once.
 pub(super) fn request(wanted: &[Wanted], limits: Limits) -> FetchRequest {
     let mut topics: Vec<FetchTopic> = Vec::new();
-    for Wanted { source, from } in wanted {
+    for Wanted { source, epoch, from } in wanted {
         let partition = FetchPartition::default()
             .with_partition(number(source.partition))
+            .with_current_leader_epoch(epoch.0)
             .with_fetch_offset(from.0.try_into().unwrap_or(i64::MAX))
             .with_partition_max_bytes(bounded(limits.partition_bytes));
         match topics.last_mut() {
@@ -83,11 +90,15 @@ pub(super) fn request(wanted: &[Wanted], limits: Limits) -> FetchRequest {
         .with_topics(topics)
 }
 
-/// The answers for the partitions that were asked for. One that is throttled is not answered for.
-pub(super) fn answers(
-    wanted: &[Wanted],
-    response: FetchResponse,
-) -> HashMap<Source, Result<Answer, ResponseError>> {
+/// The answers for the partitions that were asked for. Where Kafka throttles us there are none for the time being.
+///
+/// # Errors
+/// When there is no answer for any, and not because of throttling.
+pub(super) fn answers(wanted: &[Wanted], response: FetchResponse) -> Result<Answers, ResponseError> {
+    if let Some(error) = ResponseError::try_from_code(response.error_code) {
+        return Err(error);
+    }
+    let is_throttled = response.throttle_time_ms > 0;
     let mut found: HashMap<(Uuid, i32), PartitionData> = HashMap::new();
     for topic in response.responses {
         for partition in topic.partitions {
@@ -95,14 +106,18 @@ pub(super) fn answers(
         }
     }
     let answer = |wanted: &Wanted| {
-        let partition = found.remove(&(wanted.source.topic, number(wanted.source.partition)))?;
+        let partition = found.remove(&(wanted.source.topic, number(wanted.source.partition)));
+        let Some(partition) = partition else {
+            let left_out = (wanted.source, Err(ResponseError::UnknownServerError));
+            return (!is_throttled).then_some(left_out);
+        };
         let answer = match ResponseError::try_from_code(partition.error_code) {
             Some(error) => Err(error),
             None => Ok(Answer::new(wanted.from, partition)),
         };
         Some((wanted.source, answer))
     };
-    wanted.iter().filter_map(answer).collect()
+    Ok(wanted.iter().filter_map(answer).collect())
 }
 
 /// A partition's number as Kafka has it.
@@ -118,3 +133,6 @@ pub(super) fn offset(offset: i64) -> Offset {
 fn bounded(bytes: usize) -> i32 {
     i32::try_from(bytes).unwrap_or(i32::MAX)
 }
+
+#[cfg(test)]
+mod tests;

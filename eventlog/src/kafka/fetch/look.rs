@@ -17,7 +17,7 @@ use super::answer::{self, Answer, Limits, READ_COMMITTED, Wanted};
 use super::tail::Source;
 use super::{LOOK_BYTES, LOOK_LINES, PATIENCE};
 use crate::LogError;
-use crate::kafka::wire::{Cluster, Line, NodeId, WireError};
+use crate::kafka::wire::{Cluster, LeaderEpoch, Line, NodeId, WireError};
 
 /// The wait after the first failure; it doubles.
 const FIRST_WAIT: Duration = Duration::from_millis(20);
@@ -42,11 +42,18 @@ pub(super) struct Target {
     pub(super) topic: Uuid,
 }
 
+/// Who leads a partition.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leader {
+    pub(super) node: NodeId,
+    pub(super) epoch: LeaderEpoch,
+}
+
 /// What a look has found.
 #[derive(Debug)]
 pub(super) struct Look {
     /// Who leads the partition.
-    pub(super) node: NodeId,
+    pub(super) leader: Leader,
     /// What is there. It begins above the offset that was asked for where retention has removed that.
     pub(super) answer: Answer,
 }
@@ -105,15 +112,15 @@ impl Target {
     }
 
     async fn attempt(&self, from: Offset) -> Result<Look, Trouble> {
-        let node = self.leader().await?;
-        match self.fetch(node, from).await? {
-            Ok(answer) => Ok(Look { node, answer }),
-            Err(ResponseError::OffsetOutOfRange) => self.aside(node, from).await,
-            Err(error) => Err(self.trouble(node, error)),
+        let leader = self.leader().await?;
+        match self.fetch(leader, from).await? {
+            Ok(answer) => Ok(Look { leader, answer }),
+            Err(ResponseError::OffsetOutOfRange) => self.aside(leader, from).await,
+            Err(error) => Err(self.trouble(leader.node, error)),
         }
     }
 
-    async fn leader(&self) -> Result<NodeId, Trouble> {
+    async fn leader(&self) -> Result<Leader, Trouble> {
         let passing = |error: LogError| match error {
             LogError::Failed(reason) => Trouble::Passing(reason),
             lasting => Trouble::Lasting(lasting),
@@ -123,46 +130,48 @@ impl Target {
             // Another one of that name.
             return Err(Trouble::Lasting(LogError::UnknownTopic(self.at.topic.clone())));
         }
-        view.leader(&self.at.topic, self.at.partition).map_err(passing)
+        let node = view.leader(&self.at.topic, self.at.partition).map_err(passing)?;
+        Ok(Leader { node, epoch: view.epoch(self.at.partition) })
     }
 
-    async fn fetch(&self, node: NodeId, from: Offset) -> Result<Result<Answer, ResponseError>, Trouble> {
-        let connection = self.cluster.connection(node, self.line()).await?;
+    async fn fetch(&self, leader: Leader, from: Offset) -> Result<Result<Answer, ResponseError>, Trouble> {
+        let connection = self.cluster.connection(leader.node, self.line()).await?;
         if connection.version::<FetchRequest>()? < BY_TOPIC_ID {
             let address = connection.address();
             return Err(Trouble::Lasting(LogError::Failed(format!(
                 "{address} is too old: reading takes Kafka 3.1 or later"
             ))));
         }
-        let wanted = [Wanted { source: self.source(), from }];
+        let wanted = [Wanted { source: self.source(), epoch: leader.epoch, from }];
         let limits = Limits { wait_ms: 0, bytes: LOOK_BYTES, partition_bytes: LOOK_BYTES };
         let response = connection.call(&answer::request(&wanted, limits), self.cluster.deadline()).await?;
         let throttled = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
-        let answer = answer::answers(&wanted, response).into_values().next();
-        answer.ok_or(Trouble::Throttled(throttled))
+        let answers = answer::answers(&wanted, response).map_err(|error| self.trouble(leader.node, error))?;
+        answers.into_values().next().ok_or(Trouble::Throttled(throttled))
     }
 
     /// Kafka has said that there is no such offset: goes on at the start when that is above, and waits at the end
     /// when that is below.
-    async fn aside(&self, node: NodeId, from: Offset) -> Result<Look, Trouble> {
-        let start = self.offset(node, EARLIEST).await?;
-        let end = self.offset(node, LATEST).await?;
+    async fn aside(&self, leader: Leader, from: Offset) -> Result<Look, Trouble> {
+        let start = self.offset(leader, EARLIEST).await?;
+        let end = self.offset(leader, LATEST).await?;
         if from > end {
             let answer = Answer { from, start, end, records: Default::default(), aborted: Vec::new() };
-            return Ok(Look { node, answer });
+            return Ok(Look { leader, answer });
         }
         if from >= start {
-            return Err(self.trouble(node, ResponseError::OffsetOutOfRange));
+            return Err(self.trouble(leader.node, ResponseError::OffsetOutOfRange));
         }
-        match self.fetch(node, start).await? {
-            Ok(answer) => Ok(Look { node, answer }),
-            Err(error) => Err(self.trouble(node, error)),
+        match self.fetch(leader, start).await? {
+            Ok(answer) => Ok(Look { leader, answer }),
+            Err(error) => Err(self.trouble(leader.node, error)),
         }
     }
 
-    async fn offset(&self, node: NodeId, time: i64) -> Result<Offset, Trouble> {
+    async fn offset(&self, leader: Leader, time: i64) -> Result<Offset, Trouble> {
         let partition = ListOffsetsPartition::default()
             .with_partition_index(answer::number(self.at.partition))
+            .with_current_leader_epoch(leader.epoch.0)
             .with_timestamp(time);
         let topic = ListOffsetsTopic::default()
             .with_name(WireName(StrBytes::from_string(self.at.topic.as_str().to_owned())))
@@ -171,14 +180,15 @@ impl Target {
             .with_replica_id((-1).into())
             .with_isolation_level(READ_COMMITTED)
             .with_topics(vec![topic]);
-        let response = self.cluster.ask(node, self.line(), &request).await?;
+        let response = self.cluster.ask(leader.node, self.line(), &request).await?;
         let found = response.topics.first().and_then(|topic| topic.partitions.first());
         let Some(found) = found else {
-            return Err(Trouble::Passing(format!("broker {} did not tell the partition's offsets", node.0)));
+            let reason = format!("broker {} did not tell the partition's offsets", leader.node.0);
+            return Err(Trouble::Passing(reason));
         };
         match ResponseError::try_from_code(found.error_code) {
             None => Ok(answer::offset(found.offset)),
-            Some(error) => Err(self.trouble(node, error)),
+            Some(error) => Err(self.trouble(leader.node, error)),
         }
     }
 

@@ -3,37 +3,39 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use kafka_protocol::messages::FetchResponse;
 use tokio::time::{Instant, sleep_until};
 
-use super::answer::{self, Limits, Wanted};
+use super::answer::{self, Answers, Limits, Wanted};
 use super::{POLL_BYTES, POLL_PACE, POLL_PARTITION_BYTES, Tails, lock};
-use crate::kafka::wire::{Cluster, Line, NodeId, WireError};
+use crate::kafka::wire::{Cluster, Line, NodeId};
 
 /// Ends when nobody has a seat any more, or with the first error: the scans look for themselves what it is.
 pub(super) async fn run(cluster: Cluster, tails: Tails, node: NodeId) {
     let mut end = End { tails, node: Some(node) };
     while let Some((wanted, wait)) = end.next() {
         let began = Instant::now();
-        let Ok(response) = poll(&cluster, node, &wanted, wait).await else { return };
-        end.answered(&wanted, response);
+        let Some(answers) = poll(&cluster, node, &wanted, wait).await else { return };
+        end.answered(&wanted, answers);
         sleep_until(began + POLL_PACE).await;
     }
 }
 
-async fn poll(
-    cluster: &Cluster,
-    node: NodeId,
-    wanted: &[Wanted],
-    wait: Duration,
-) -> Result<FetchResponse, WireError> {
+async fn poll(cluster: &Cluster, node: NodeId, wanted: &[Wanted], wait: Duration) -> Option<Answers> {
     let wait = wait.min(cluster.deadline() / 2);
     let limits = Limits {
         wait_ms: i32::try_from(wait.as_millis()).unwrap_or(i32::MAX),
         bytes: POLL_BYTES,
         partition_bytes: POLL_PARTITION_BYTES,
     };
-    cluster.ask(node, Line::Tail, &answer::request(wanted, limits)).await
+    match cluster.ask(node, Line::Tail, &answer::request(wanted, limits)).await {
+        Ok(response) => answer::answers(wanted, response)
+            .inspect_err(|error| tracing::debug!(node = node.0, %error, "a poll of the tail was refused"))
+            .ok(),
+        Err(error) => {
+            tracing::debug!(node = node.0, %error, "a poll of the tail has failed");
+            None
+        }
+    }
 }
 
 /// Takes the tail away when polling ends, however it ends; nobody is left in a seat that is not polled.
@@ -54,8 +56,7 @@ impl End {
         poll
     }
 
-    fn answered(&self, wanted: &[Wanted], response: FetchResponse) {
-        let answers = answer::answers(wanted, response);
+    fn answered(&self, wanted: &[Wanted], answers: Answers) {
         if let Some(node) = self.node
             && let Some(tail) = lock(&self.tails).get_mut(&node)
         {

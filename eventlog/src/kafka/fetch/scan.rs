@@ -95,7 +95,7 @@ impl KafkaScan {
     }
 
     /// Takes what a look has found, and decides how to go on after it.
-    fn found(&mut self, Look { node, answer }: Look) {
+    fn found(&mut self, Look { leader, answer }: Look) {
         let (end, jumped) = (answer.end, answer.from > self.position);
         let next = records::end(&answer.records).unwrap_or(answer.from).max(self.position);
         let is_empty = answer.records.is_empty();
@@ -110,7 +110,7 @@ impl KafkaScan {
             return;
         }
         if self.seat.is_none() {
-            self.seat = self.fetcher.join(node, self.target.source(), next, end);
+            self.seat = self.fetcher.join(leader, self.target.source(), next, end);
             if self.seat.is_none() {
                 // The tail is ahead of what was found.
                 let after = if is_empty { self.longer_pause() } else { Duration::ZERO };

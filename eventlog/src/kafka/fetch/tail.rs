@@ -4,19 +4,19 @@
 //! A partition is polled once however many scans read it. A seat whose scan does not keep up, or whose partition is
 //! in trouble, is taken away: the scan reads what is in it, and then looks for itself.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
-use kafka_protocol::error::ResponseError;
 use tokio::sync::Notify;
 use trigon_core::name::{Offset, PartitionId};
 use uuid::Uuid;
 
-use super::answer::{Answer, Wanted};
+use super::answer::{Answer, Answers, Wanted};
 use super::{POLL_WAIT, SEAT_BYTES};
 use crate::kafka::records;
+use crate::kafka::wire::LeaderEpoch;
 
 /// How long Kafka keeps a poll that has nothing to answer with when somebody has joined; it doubles with each poll.
 const FIRST_WAIT: Duration = Duration::from_millis(10);
@@ -41,6 +41,8 @@ pub(super) struct Tail {
 /// A partition that is polled.
 #[derive(Debug)]
 struct Feed {
+    /// The newest that a scan knows.
+    epoch: LeaderEpoch,
     next: Offset,
     /// Whether the poll that is under way asks for it.
     is_polled: bool,
@@ -77,9 +79,16 @@ pub(super) enum Next {
 
 impl Tail {
     /// Takes a seat for a scan at `at`, where records end at `end`; `None` when the tail is already above `at`.
-    pub(super) fn join(&mut self, source: Source, at: Offset, end: Offset) -> Option<Arc<Seat>> {
-        let new = || Feed { next: at.min(end), is_polled: false, seats: Vec::new() };
+    pub(super) fn join(
+        &mut self,
+        source: Source,
+        epoch: LeaderEpoch,
+        at: Offset,
+        end: Offset,
+    ) -> Option<Arc<Seat>> {
+        let new = || Feed { epoch, next: at.min(end), is_polled: false, seats: Vec::new() };
         let feed = self.feeds.entry(source).or_insert_with(new);
+        feed.epoch = feed.epoch.max(epoch);
         if feed.next > at {
             return None;
         }
@@ -112,8 +121,9 @@ impl Tail {
             }
         }
         self.wait = if some_joined { FIRST_WAIT } else { (self.wait * 2).min(POLL_WAIT) };
-        let mut wanted: Vec<_> =
-            self.feeds.iter().map(|(source, feed)| Wanted { source: *source, from: feed.next }).collect();
+        let wanted =
+            |(source, feed): (&Source, &Feed)| Wanted { source: *source, epoch: feed.epoch, from: feed.next };
+        let mut wanted: Vec<_> = self.feeds.iter().map(wanted).collect();
         let first = wanted.partition_point(|wanted| Some(wanted.source) <= self.first);
         let first = if first == wanted.len() { 0 } else { first };
         wanted.rotate_left(first);
@@ -122,13 +132,9 @@ impl Tail {
     }
 
     /// Hands out what a poll has brought.
-    pub(super) fn answered(
-        &mut self,
-        wanted: &[Wanted],
-        mut answers: HashMap<Source, Result<Answer, ResponseError>>,
-    ) {
+    pub(super) fn answered(&mut self, wanted: &[Wanted], mut answers: Answers) {
         let total: usize = answers.values().flatten().map(|answer| answer.records.len()).sum();
-        for Wanted { source, from } in wanted {
+        for Wanted { source, from, .. } in wanted {
             let Some(feed) = self.feeds.get_mut(source) else { continue };
             feed.is_polled = false;
             if feed.next != *from {

@@ -1,6 +1,6 @@
 //! The brokers of a cluster, who leads which partition, and the connections to them.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,15 @@ use kafka_protocol::messages::metadata_request::MetadataRequestTopic;
 use kafka_protocol::messages::metadata_response::MetadataResponseTopic;
 use kafka_protocol::messages::{MetadataRequest, MetadataResponse, TopicName as WireName};
 use kafka_protocol::protocol::{Request, StrBytes};
-use tokio::sync::{Mutex as AsyncMutex, watch};
+use tokio::sync::watch;
+use tokio::time::timeout;
 use trigon_core::name::{PartitionId, TopicName};
 use uuid::Uuid;
 
 use super::connection::Connection;
 use super::error::WireError;
 use super::patience::Setback;
+use super::work::{Done, Owner, Waiter, Work};
 use crate::LogError;
 use crate::kafka::KafkaConfig;
 use crate::kafka::security::Security;
@@ -33,6 +35,15 @@ const LONGEST_RECONNECT_WAIT: Duration = Duration::from_secs(2);
 /// A broker's number in its cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(in crate::kafka) struct NodeId(pub(in crate::kafka) i32);
+
+/// Which of a partition's leaders one is; it grows with each. A broker that is asked in the name of another refuses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(in crate::kafka) struct LeaderEpoch(pub(in crate::kafka) i32);
+
+impl LeaderEpoch {
+    /// A broker does not check this one.
+    pub(in crate::kafka) const UNKNOWN: Self = Self(-1);
+}
 
 /// Which of the connections to a broker: Kafka serves one request per connection at a time, so that what takes long
 /// has one of its own.
@@ -55,6 +66,8 @@ pub(in crate::kafka) struct TopicView {
     pub(in crate::kafka) id: Uuid,
     /// Who leads each partition; `None` where nobody does at the moment.
     pub(in crate::kafka) leaders: Vec<Option<NodeId>>,
+    /// Since which epoch, by partition.
+    pub(in crate::kafka) epochs: Vec<LeaderEpoch>,
 }
 
 impl TopicView {
@@ -75,11 +88,25 @@ impl TopicView {
             })),
         }
     }
+
+    /// The epoch of a partition's leader.
+    pub(in crate::kafka) fn epoch(&self, partition: PartitionId) -> LeaderEpoch {
+        let place = usize::try_from(partition.0).unwrap_or(usize::MAX);
+        self.epochs.get(place).copied().unwrap_or(LeaderEpoch::UNKNOWN)
+    }
 }
 
 /// A Kafka cluster. Cloning shares the connections.
+///
+/// Connections are opened and topics looked up by tasks of its own: who waits for one of them and is not polled any
+/// more keeps nobody else from it.
 #[derive(Clone, Debug)]
-pub(in crate::kafka) struct Cluster(Arc<Inner>);
+pub(in crate::kafka) struct Cluster {
+    inner: Arc<Inner>,
+    work: Work,
+    /// `None` in the work itself.
+    _owner: Option<Owner>,
+}
 
 #[derive(Debug)]
 struct Inner {
@@ -91,18 +118,29 @@ struct Inner {
     /// By address: what is wrong there concerns all lines.
     failures: Mutex<HashMap<String, Failure>>,
     topics: Mutex<HashMap<TopicName, (Instant, Arc<TopicView>)>>,
-    /// The topics that somebody waits to ask for.
-    wanted: Mutex<BTreeSet<TopicName>>,
-    /// Held while the cluster is asked for its topics, so that many who want to know ask once.
-    asking: AsyncMutex<()>,
+    lookups: Mutex<Lookups>,
 }
 
-/// By address and line. Who waits for a slot wants the connection that its holder opens.
-type Slots = HashMap<(String, Line), Arc<AsyncMutex<Slot>>>;
+/// Many who want to know of topics ask once.
+#[derive(Debug, Default)]
+struct Lookups {
+    /// What the next request asks for.
+    wanted: Wanted,
+    /// Whether a task asks for what is wanted until nothing is.
+    is_asking: bool,
+}
+
+/// Topics, and who waits for what the cluster says of them.
+type Wanted = HashMap<TopicName, Done<Result<Arc<TopicView>, Setback>>>;
+
+/// By address and line.
+type Slots = HashMap<(String, Line), Slot>;
 
 #[derive(Debug, Default)]
 struct Slot {
     opened: Option<Opened>,
+    /// The attempt that is under way.
+    opening: Option<Waiter<Result<Arc<Connection>, WireError>>>,
 }
 
 #[derive(Debug)]
@@ -135,7 +173,8 @@ struct Failure {
 impl Cluster {
     /// A cluster that is first asked when somebody wants something.
     pub(in crate::kafka) fn new(config: &KafkaConfig) -> Self {
-        Self(Arc::new(Inner {
+        let owner = Owner::default();
+        let inner = Inner {
             bootstrap: config.bootstrap.clone(),
             security: config.security.clone(),
             deadline: config.request_deadline,
@@ -143,14 +182,19 @@ impl Cluster {
             slots: Mutex::default(),
             failures: Mutex::default(),
             topics: Mutex::default(),
-            wanted: Mutex::default(),
-            asking: AsyncMutex::default(),
-        }))
+            lookups: Mutex::default(),
+        };
+        Self { inner: Arc::new(inner), work: owner.work(), _owner: Some(owner) }
+    }
+
+    /// The same for work, which is not to keep itself alive.
+    fn lent(&self) -> Self {
+        Self { _owner: None, ..self.clone() }
     }
 
     /// How long a request may take.
     pub(in crate::kafka) fn deadline(&self) -> Duration {
-        self.0.deadline
+        self.inner.deadline
     }
 
     /// A connection to a broker; opened if there is none.
@@ -159,10 +203,10 @@ impl Cluster {
         node: NodeId,
         line: Line,
     ) -> Result<Arc<Connection>, WireError> {
-        let known = lock(&self.0.nodes).get(&node).cloned();
+        let known = lock(&self.inner.nodes).get(&node).cloned();
         match known {
             Some(address) => self.connection_to(&address, line).await.map_err(|error| match error {
-                WireError::Unreachable { reason, .. } if !self.0.bootstrap.contains(&address) => {
+                WireError::Unreachable { reason, .. } if !self.inner.bootstrap.contains(&address) => {
                     WireError::Advertised { node: node.0, address, reason }
                 }
                 error => error,
@@ -181,18 +225,18 @@ impl Cluster {
         line: Line,
         request: &R,
     ) -> Result<R::Response, WireError> {
-        self.connection(node, line).await?.call(request, self.0.deadline).await
+        self.connection(node, line).await?.call(request, self.inner.deadline).await
     }
 
-    /// Sends a request to whichever broker answers.
+    /// Sends a request to whichever broker answers. All of them together take no longer than one request may: each
+    /// has its share of what is left.
     pub(in crate::kafka) async fn ask_any<R: Request>(&self, request: &R) -> Result<R::Response, WireError> {
+        let began = Instant::now();
         let mut last = None;
-        for address in self.addresses() {
-            let asked = async {
-                let connection = self.connection_to(&address, Line::Admin).await?;
-                connection.call(request, self.0.deadline).await
-            };
-            match asked.await {
+        let addresses = self.addresses();
+        for (address, others) in addresses.iter().zip((0..addresses.len()).rev()) {
+            let left = self.inner.deadline.saturating_sub(began.elapsed());
+            match self.ask_within(share(left, others), address, request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => last = Some(error),
             }
@@ -201,6 +245,26 @@ impl Cluster {
             address: "no broker".to_owned(),
             reason: "no address is known".to_owned(),
         }))
+    }
+
+    async fn ask_within<R: Request>(
+        &self,
+        share: Duration,
+        address: &str,
+        request: &R,
+    ) -> Result<R::Response, WireError> {
+        let began = Instant::now();
+        let Ok(connection) = timeout(share, self.connection_to(address, Line::Admin)).await else {
+            let reason = format!("no answer within {share:?}");
+            return Err(WireError::Unreachable { address: address.to_owned(), reason });
+        };
+        let answer = connection?.call(request, share.saturating_sub(began.elapsed())).await;
+        answer.map_err(|error| match error {
+            WireError::Deadline { address, request, .. } => {
+                WireError::Deadline { address, request, deadline: share }
+            }
+            error => error,
+        })
     }
 
     /// A connection to the broker that the cluster names as its controller. In KRaft mode that is any of them, and
@@ -223,30 +287,41 @@ impl Cluster {
         if let Some(view) = self.fresh(topic) {
             return Ok(view);
         }
-        lock(&self.0.wanted).insert(topic.clone());
-        let _asking = self.0.asking.lock().await;
-        // Whoever asked meanwhile, asked for this one too.
-        if let Some(view) = self.fresh(topic) {
-            return Ok(view);
-        }
-        let mut wanted = std::mem::take(&mut *lock(&self.0.wanted));
-        wanted.insert(topic.clone());
-        let wanted: Vec<_> = wanted.into_iter().collect();
-        let mut found = self.look_up_all(&wanted).await?;
-        let mut asked = Err(Setback::Lasting(LogError::UnknownTopic(topic.clone())));
-        for name in &wanted {
-            let seen = outcome(name, found.remove(name.as_str())).map(|found| Arc::new(view(&found)));
+        let looked_up = {
+            let mut lookups = lock(&self.inner.lookups);
+            let waiter = lookups.wanted.entry(topic.clone()).or_insert_with(Done::new).waiter();
+            if !std::mem::replace(&mut lookups.is_asking, true) {
+                let asking = Asking(Some(self.lent()));
+                self.work.begin(asking.run());
+            }
+            waiter
+        };
+        looked_up.outcome().await.unwrap_or_else(|| {
+            let reason = format!("could not look up topic {topic}: the attempt was given up");
+            Err(Setback::Passing(LogError::Failed(reason)))
+        })
+    }
+
+    /// Asks for topics, and tells each who waits for one of them.
+    async fn ask_for(&self, wanted: Wanted) {
+        let names: Vec<_> = wanted.keys().cloned().collect();
+        let found = self.look_up_all(&names).await;
+        for (name, done) in wanted {
+            let seen = match &found {
+                Ok(found) => outcome(&name, found.get(name.as_str())).map(|found| Arc::new(view(found))),
+                Err(setback) => {
+                    done.tell(Err(setback.clone()));
+                    continue;
+                }
+            };
             match &seen {
                 Ok(view) => {
-                    lock(&self.0.topics).insert(name.clone(), (Instant::now(), Arc::clone(view)));
+                    lock(&self.inner.topics).insert(name, (Instant::now(), Arc::clone(view)));
                 }
-                Err(_) => self.forget(name),
+                Err(_) => self.forget(&name),
             }
-            if name == topic {
-                asked = seen;
-            }
+            done.tell(seen);
         }
-        asked
     }
 
     /// Asks the cluster what it says of a topic now.
@@ -254,8 +329,8 @@ impl Cluster {
         &self,
         topic: &TopicName,
     ) -> Result<MetadataResponseTopic, Setback> {
-        let mut found = self.look_up_all(std::slice::from_ref(topic)).await?;
-        outcome(topic, found.remove(topic.as_str()))
+        let found = self.look_up_all(std::slice::from_ref(topic)).await?;
+        outcome(topic, found.get(topic.as_str())).cloned()
     }
 
     /// What the cluster says of topics, by their names.
@@ -278,13 +353,13 @@ impl Cluster {
 
     /// Forgets what the cluster said of a topic: an error has shown that it is not so any more.
     pub(in crate::kafka) fn forget(&self, topic: &TopicName) {
-        lock(&self.0.topics).remove(topic);
+        lock(&self.inner.topics).remove(topic);
     }
 
     /// Takes the addresses of brokers from an answer.
     pub(in crate::kafka) fn note_node(&self, node: NodeId, host: &str, port: i32) {
         let address = if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") };
-        lock(&self.0.nodes).insert(node, address);
+        lock(&self.inner.nodes).insert(node, address);
     }
 
     fn note_nodes(&self, answer: &MetadataResponse) {
@@ -294,38 +369,73 @@ impl Cluster {
     }
 
     fn fresh(&self, topic: &TopicName) -> Option<Arc<TopicView>> {
-        let topics = lock(&self.0.topics);
+        let topics = lock(&self.inner.topics);
         let (asked, view) = topics.get(topic)?;
         (asked.elapsed() < METADATA_AGE).then(|| Arc::clone(view))
     }
 
-    /// All that are known, those that the user named first, and last those that could not be reached: an address that
-    /// swallows what is sent there costs a deadline.
+    /// All that are known, those that the user named first, and last those that could not be reached, or not yet: an
+    /// address that swallows what is sent there costs a share of the deadline.
     fn addresses(&self) -> Vec<String> {
-        let mut addresses = self.0.bootstrap.clone();
-        for address in lock(&self.0.nodes).values() {
+        let mut addresses = self.inner.bootstrap.clone();
+        for address in lock(&self.inner.nodes).values() {
             if !addresses.contains(address) {
                 addresses.push(address.clone());
             }
         }
-        let failures = lock(&self.0.failures);
-        addresses.sort_by_key(|address| failures.contains_key(address));
+        let is_opening = |slots: &Slots, address: &str| {
+            let slot = slots.get(&(address.to_owned(), Line::Admin));
+            slot.is_some_and(|slot| slot.opened.is_none() && slot.opening.is_some())
+        };
+        let slots = lock(&self.inner.slots);
+        let failures = lock(&self.inner.failures);
+        addresses.sort_by_cached_key(|address| failures.contains_key(address) || is_opening(&slots, address));
         addresses
     }
 
     /// The connection of a line. One that is outdated is replaced; where that fails, it serves on.
     async fn connection_to(&self, address: &str, line: Line) -> Result<Arc<Connection>, WireError> {
-        let slot = Arc::clone(lock(&self.0.slots).entry((address.to_owned(), line)).or_default());
-        let mut slot = slot.lock().await;
-        let security = Arc::clone(&self.0.security.borrow());
-        slot.opened.take_if(|opened| !opened.connection.is_open());
+        let place = (address.to_owned(), line);
+        let opening = {
+            let mut slots = lock(&self.inner.slots);
+            let slot = slots.entry(place.clone()).or_default();
+            let security = Arc::clone(&self.inner.security.borrow());
+            slot.opened.take_if(|opened| !opened.connection.is_open());
+            if let Some(opened) = &slot.opened
+                && !opened.is_outdated(&security)
+            {
+                return Ok(Arc::clone(&opened.connection));
+            }
+            match slot.opening.as_ref().and_then(Waiter::join) {
+                Some(opening) => opening,
+                None => {
+                    let done = Done::new();
+                    slot.opening = Some(done.waiter());
+                    let (cluster, waiter) = (self.lent(), done.waiter());
+                    self.work.begin(async move { cluster.fill(place, security, done).await });
+                    waiter
+                }
+            }
+        };
+        opening.outcome().await.unwrap_or_else(|| {
+            let reason = "the attempt was given up".to_owned();
+            Err(WireError::Unreachable { address: address.to_owned(), reason })
+        })
+    }
+
+    /// Opens a connection for a slot, and tells who waits for it.
+    async fn fill(
+        &self,
+        place: (String, Line),
+        security: Arc<Security>,
+        done: Done<Result<Arc<Connection>, WireError>>,
+    ) {
+        let opened = self.open(&place.0, &security).await;
+        let mut slots = lock(&self.inner.slots);
+        let slot = slots.entry(place).or_default();
+        slot.opening = None;
         let former = slot.opened.as_ref().map(|opened| Arc::clone(&opened.connection));
-        if let (Some(opened), Some(former)) = (&slot.opened, &former)
-            && !opened.is_outdated(&security)
-        {
-            return Ok(Arc::clone(former));
-        }
-        match (self.open(address, &security).await, former) {
+        done.tell(match (opened, former) {
             (Ok(connection), _) => {
                 // The requests of the former are answered: it ends with the last that waits on it.
                 let since = Instant::now();
@@ -333,22 +443,23 @@ impl Cluster {
                 Ok(connection)
             }
             (Err(error), Some(former)) => {
+                let address = former.address();
                 tracing::debug!(address, %error, "a connection to Kafka could not be renewed and is used on");
                 Ok(former)
             }
             (Err(error), None) => Err(error),
-        }
+        });
     }
 
     /// Opens a connection, unless an attempt has failed just now.
     async fn open(&self, address: &str, security: &Arc<Security>) -> Result<Arc<Connection>, WireError> {
-        let failure = lock(&self.0.failures).get(address).cloned();
+        let failure = lock(&self.inner.failures).get(address).cloned();
         let failure = failure.filter(|failure| failure.security == *security);
         if let Some(failure) = failure.as_ref().filter(|failure| Instant::now() < failure.until) {
             return Err(failure.error.clone());
         }
-        let opened = Connection::open(address, security, self.0.deadline).await;
-        let mut failures = lock(&self.0.failures);
+        let opened = Connection::open(address, security, self.inner.deadline).await;
+        let mut failures = lock(&self.inner.failures);
         match opened {
             Ok(connection) => {
                 failures.remove(address);
@@ -366,10 +477,50 @@ impl Cluster {
     }
 }
 
-fn outcome(
+/// Asks for what is wanted until nothing is.
+struct Asking(Option<Cluster>);
+
+impl Asking {
+    async fn run(mut self) {
+        while let Some((cluster, wanted)) = self.next() {
+            cluster.ask_for(wanted).await;
+        }
+    }
+
+    fn next(&mut self) -> Option<(Cluster, Wanted)> {
+        let cluster = self.0.clone()?;
+        let mut lookups = lock(&cluster.inner.lookups);
+        let wanted = std::mem::take(&mut lookups.wanted);
+        if wanted.is_empty() {
+            // Under the same lock, or somebody could want something between.
+            lookups.is_asking = false;
+            self.0 = None;
+            return None;
+        }
+        drop(lookups);
+        Some((cluster, wanted))
+    }
+}
+
+impl Drop for Asking {
+    /// However it ends, nobody is left to wait for what nobody asks for.
+    fn drop(&mut self) {
+        if let Some(cluster) = &self.0 {
+            *lock(&cluster.inner.lookups) = Lookups::default();
+        }
+    }
+}
+
+/// What one of several may take of the time that is left, in whole milliseconds.
+fn share(left: Duration, others: usize) -> Duration {
+    let share = left / u32::try_from(others + 1).unwrap_or(u32::MAX);
+    Duration::from_millis(u64::try_from(share.as_millis()).unwrap_or(u64::MAX).saturating_add(1))
+}
+
+fn outcome<'a>(
     topic: &TopicName,
-    found: Option<MetadataResponseTopic>,
-) -> Result<MetadataResponseTopic, Setback> {
+    found: Option<&'a MetadataResponseTopic>,
+) -> Result<&'a MetadataResponseTopic, Setback> {
     let unknown = || Setback::Lasting(LogError::UnknownTopic(topic.clone()));
     let found = found.ok_or_else(unknown)?;
     match ResponseError::try_from_code(found.error_code) {
@@ -385,13 +536,15 @@ fn outcome(
 
 fn view(found: &MetadataResponseTopic) -> TopicView {
     let mut leaders = vec![None; found.partitions.len()];
+    let mut epochs = vec![LeaderEpoch::UNKNOWN; found.partitions.len()];
     for partition in &found.partitions {
         let place = usize::try_from(partition.partition_index).unwrap_or(usize::MAX);
-        if let Some(leader) = leaders.get_mut(place) {
+        if let (Some(leader), Some(epoch)) = (leaders.get_mut(place), epochs.get_mut(place)) {
+            *epoch = LeaderEpoch(partition.leader_epoch);
             *leader = (partition.leader_id.0 >= 0).then_some(NodeId(partition.leader_id.0));
         }
     }
-    TopicView { id: found.topic_id, leaders }
+    TopicView { id: found.topic_id, leaders, epochs }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -23,7 +23,7 @@ use tokio::time::timeout;
 
 use super::error::WireError;
 use super::sasl::authenticate;
-use super::tls::secured;
+use super::tls::{is_of_tls, secured};
 use crate::kafka::security::Security;
 
 /// Requests on one connection that wait for their answers; more wait to be sent.
@@ -53,8 +53,16 @@ pub(in crate::kafka) struct Connection {
     /// For how long the broker answers us, from when it was opened; `None` is for ever.
     lifetime: Option<Duration>,
     /// Why it ended.
-    ended: Arc<OnceLock<String>>,
+    ended: Arc<OnceLock<Ended>>,
     tasks: Mutex<JoinSet<()>>,
+}
+
+/// Why a connection ended.
+#[derive(Clone, Debug)]
+struct Ended {
+    reason: String,
+    /// Whether that is what TLS has said.
+    is_of_tls: bool,
 }
 
 struct Outgoing {
@@ -77,10 +85,14 @@ impl Connection {
                 None => Box::new(tcp),
             };
             let mut connection = Self::over(address, channel);
-            connection.agree(deadline).await.map_err(|error| match error {
+            let agreed = connection.agree(deadline).await;
+            agreed.map_err(|error| match error {
                 // A server that wants a certificate of ours says so only after its side of the handshake.
                 WireError::Broken { address, reason } if security.tls.is_some() => {
-                    WireError::Tls { address, reason }
+                    match connection.ended.get().is_some_and(|ended| ended.is_of_tls) {
+                        true => WireError::Tls { address, reason },
+                        false => WireError::Unsecured { address, reason },
+                    }
                 }
                 error => error,
             })?;
@@ -190,13 +202,14 @@ impl Connection {
     }
 
     fn give_up(&self, reason: String) {
-        self.ended.get_or_init(|| reason);
+        self.ended.get_or_init(|| Ended { reason, is_of_tls: false });
         self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner).abort_all();
     }
 
     fn broken(&self) -> WireError {
         // The task that ends first says why, and may be about to.
-        let reason = self.ended.get().cloned().unwrap_or_else(|| "it was closed".to_owned());
+        let reason =
+            self.ended.get().map_or_else(|| "it was closed".to_owned(), |ended| ended.reason.clone());
         WireError::Broken { address: self.address.to_string(), reason }
     }
 
@@ -209,10 +222,13 @@ trait FirstReason {
     fn get_or_init_with(&self, ended: io::Result<()>);
 }
 
-impl FirstReason for OnceLock<String> {
+impl FirstReason for OnceLock<Ended> {
     fn get_or_init_with(&self, ended: io::Result<()>) {
         self.get_or_init(|| {
-            ended.err().map_or_else(|| "it was closed".to_owned(), |error| error.to_string())
+            let error = ended.err();
+            let is_of_tls = error.as_ref().is_some_and(is_of_tls);
+            let reason = error.map_or_else(|| "it was closed".to_owned(), |error| error.to_string());
+            Ended { reason, is_of_tls }
         });
     }
 }

@@ -36,6 +36,14 @@ pub(in crate::kafka) enum WireError {
         /// What the handshake failed of.
         reason: String,
     },
+    /// The connection ended before it was encrypted, and nobody has said why: so does a broker that goes.
+    #[error("could not secure the connection to {address}: {reason}")]
+    Unsecured {
+        /// Whom it goes to.
+        address: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The broker does not take us for whom we say to be.
     #[error("{address} refused to authenticate {user} by {mechanism}: {reason}")]
     Refused {

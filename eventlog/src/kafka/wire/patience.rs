@@ -36,6 +36,7 @@ impl From<WireError> for Setback {
         match error {
             WireError::Unreachable { .. }
             | WireError::Advertised { .. }
+            | WireError::Unsecured { .. }
             | WireError::Broken { .. }
             | WireError::Deadline { .. } => Self::Passing(error.into()),
             WireError::Tls { .. }

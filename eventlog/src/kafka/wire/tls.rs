@@ -30,13 +30,21 @@ pub(super) async fn secured(
         .map_err(|_| failed(format!("{host:?} is no name that a certificate could have")))?;
     let config = config(tls).map_err(failed)?;
     let connector = TlsConnector::from(Arc::new(config));
-    connector.connect(name, tcp).await.map_err(|error| failed(reason(&error)))
+    connector.connect(name, tcp).await.map_err(|error| match is_of_tls(&error) {
+        true => failed(reason(&error)),
+        false => WireError::Unsecured { address: address.to_owned(), reason: reason(&error) },
+    })
 }
 
 /// The host of an address of the form `HOST:PORT` or `[HOST]:PORT`.
 fn host(address: &str) -> &str {
     let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
     host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+/// Whether one side has refused the other, rather than that the connection has failed.
+pub(super) fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 fn reason(error: &io::Error) -> String {

@@ -1,3 +1,7 @@
+use std::collections::HashMap;
+
+use kafka_protocol::error::ResponseError;
+
 use super::*;
 
 fn source(partition: u32) -> Source {
@@ -30,7 +34,7 @@ fn poll(tail: &mut Tail, answers: Vec<(u32, Result<Answer, ResponseError>)>) -> 
 }
 
 fn join(tail: &mut Tail, partition: u32, at: u64) -> Arc<Seat> {
-    tail.join(source(partition), Offset(at), Offset(at)).expect("the tail is not above it")
+    tail.join(source(partition), LeaderEpoch(3), Offset(at), Offset(at)).expect("the tail is not above it")
 }
 
 fn offsets(seat: &Seat) -> Option<(u64, u64)> {
@@ -77,13 +81,14 @@ fn scans_of_one_partition_share_a_poll_and_each_gets_everything() {
 fn a_scan_behind_the_tail_gets_no_seat() {
     let mut tail = Tail::default();
     let _seat = join(&mut tail, 0, 5);
-    assert!(tail.join(source(0), Offset(4), Offset(4)).is_none());
+    assert!(tail.join(source(0), LeaderEpoch(3), Offset(4), Offset(4)).is_none());
 }
 
 #[test]
 fn a_scan_ahead_of_the_end_is_polled_for_from_the_end() {
     let mut tail = Tail::default();
-    let _seat = tail.join(source(0), Offset(100), Offset(7)).expect("the tail is not above it");
+    let _seat =
+        tail.join(source(0), LeaderEpoch(3), Offset(100), Offset(7)).expect("the tail is not above it");
     assert_eq!(poll(&mut tail, Vec::new()), [(0, 7)]);
 }
 
@@ -194,4 +199,14 @@ fn nobody_is_left_in_a_seat_when_polling_ends() {
     let seat = join(&mut tail, 0, 0);
     drop(tail);
     assert_eq!(seat.next(), Next::Closed);
+}
+
+#[test]
+fn a_partition_is_polled_in_the_newest_epoch_that_a_scan_knows() {
+    let mut tail = Tail::default();
+    let epochs = [4, 5, 3].map(LeaderEpoch);
+    let seats = epochs.map(|epoch| tail.join(source(0), epoch, Offset(0), Offset(0)));
+    let (wanted, _) = tail.poll().expect("there are seats");
+    assert_eq!(wanted[0].epoch, LeaderEpoch(5));
+    assert!(seats.iter().all(Option::is_some));
 }

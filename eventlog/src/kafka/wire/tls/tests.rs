@@ -10,6 +10,7 @@ use super::*;
 use crate::kafka::security::{Identity, Secret, Security};
 use crate::kafka::wire::connection::Connection;
 use crate::kafka::wire::fake::{Fake, Reply};
+use crate::kafka::wire::patience::Setback;
 
 struct Authority(CertifiedIssuer<'static, KeyPair>);
 
@@ -55,10 +56,13 @@ async fn broker(authority: &Authority, clients: Option<&Authority>) -> Fake {
 }
 
 async fn open(host: &str, broker: &Fake, tls: Tls) -> Result<Connection, String> {
+    try_to_open(host, broker, tls).await.map_err(|error| error.to_string())
+}
+
+async fn try_to_open(host: &str, broker: &Fake, tls: Tls) -> Result<Connection, WireError> {
     let security = Security { tls: Some(tls), sasl: None };
     let address = format!("{host}:{}", broker.port);
-    let opened = Connection::open(&address, &security, Duration::from_secs(10)).await;
-    opened.map_err(|error| error.to_string())
+    Connection::open(&address, &security, Duration::from_secs(10)).await
 }
 
 fn trusting(authority: &Authority) -> Tls {
@@ -112,6 +116,18 @@ async fn a_listener_without_tls_is_told_from_one_with_a_bad_certificate() {
     let error = open("localhost", &broker, trusting(&Authority::new())).await.unwrap_err();
     let expected = format!("could not secure the connection to localhost:{}: ", broker.port);
     assert!(error.starts_with(&expected) && !error.contains("certificate"), "{error}");
+}
+
+/// A broker that goes closes its connections without a word, in the middle of a handshake too.
+#[tokio::test]
+async fn a_connection_that_is_closed_in_the_handshake_is_tried_again_and_a_bad_certificate_is_not() {
+    let going = Fake::start(&[], None, |_| Reply::Close).await;
+    let error = try_to_open("localhost", &going, trusting(&Authority::new())).await.unwrap_err();
+    assert!(matches!(Setback::from(error.clone()), Setback::Passing(_)), "{error:?}");
+
+    let broker = broker(&Authority::new(), None).await;
+    let error = try_to_open("localhost", &broker, trusting(&Authority::new())).await.unwrap_err();
+    assert!(matches!(Setback::from(error.clone()), Setback::Lasting(_)), "{error:?}");
 }
 
 #[test]
