@@ -89,10 +89,24 @@ impl Ownership for KafkaOwnership {
         loop {
             // A notification that comes before the wait is kept, and this is the only one that waits.
             let changed = self.desk.changed.notified();
-            if let Some(change) = self.desk.with(|state| state.holdings.next_change()) {
+            // It goes on until this is dropped, unless it panics. Then nobody keeps what is ours.
+            let is_over = self.left.has_changed().is_err();
+            let change = self.desk.with(|state| {
+                if is_over {
+                    state.holdings.lost_all();
+                }
+                state.holdings.next_change()
+            });
+            if let Some(change) = change {
                 return Ok(change);
             }
-            changed.await;
+            if is_over {
+                return Err(LogError::Closed);
+            }
+            tokio::select! {
+                () = changed => {}
+                _ = self.left.changed() => {}
+            }
         }
     }
 

@@ -57,6 +57,8 @@ struct Shared {
     limits: Limits,
     /// `None` once closed.
     current: RwLock<Option<Arc<Client>>>,
+    /// Clients that were replaced end what they have begun. Locked only while `current` is, or when it is `None`.
+    retired: Mutex<JoinSet<()>>,
 }
 
 /// The client cannot be made of this configuration.
@@ -79,6 +81,7 @@ impl Producer {
             gate: Arc::new(Gate::new(limit)),
             limits,
             current: RwLock::new(Some(Arc::new(client))),
+            retired: Mutex::default(),
         });
         let mut keeper = JoinSet::new();
         keeper.spawn(keep(shared.clone()));
@@ -167,9 +170,16 @@ impl Producer {
         let mut keeper = std::mem::take(&mut *self.keeper.lock().expect(LOCKED));
         keeper.shutdown().await;
         let client = self.shared.current.write().expect(LOCKED).take();
-        if let Some(client) = client {
-            let patience = self.shared.config.append_deadline;
-            retire(client, patience).await;
+        let retired = std::mem::take(&mut *self.shared.retired.lock().expect(LOCKED));
+        let patience = self.shared.config.append_deadline;
+        let last = async {
+            if let Some(client) = client {
+                retire(client, patience).await;
+            }
+        };
+        let others = timeout(patience, retired.join_all());
+        if let ((), Err(_)) = tokio::join!(last, others) {
+            tracing::warn!("a replaced producer was stopped before all of its records were answered");
         }
     }
 }
@@ -179,17 +189,21 @@ impl Shared {
         self.current.read().expect(LOCKED).clone()
     }
 
-    /// Puts a new client in the current one's place, which is returned.
-    fn replace(&self) -> Result<Option<Arc<Client>>, KafkaError> {
-        let Some(old) = self.current() else { return Ok(None) };
+    /// Puts a new client in the current one's place, which ends what it has begun. Has to be called on the async
+    /// runtime.
+    fn replace(&self) -> Result<(), KafkaError> {
+        let Some(old) = self.current() else { return Ok(()) };
         let new = Client::start(&self.config, old.condition.inherit(), self.limits.batch_bytes())?;
+        drop(old);
+        let mut current = self.current.write().expect(LOCKED);
         // After a close there is nothing to replace.
-        Ok(self
-            .current
-            .write()
-            .expect(LOCKED)
-            .as_mut()
-            .map(|current| std::mem::replace(current, Arc::new(new))))
+        if let Some(current) = current.as_mut() {
+            let old = std::mem::replace(current, Arc::new(new));
+            let mut retired = self.retired.lock().expect(LOCKED);
+            while retired.try_join_next().is_some() {}
+            retired.spawn(retire(old, self.config.append_deadline + GRACE));
+        }
+        Ok(())
     }
 }
 
@@ -222,7 +236,6 @@ async fn keep(shared: Arc<Shared>) {
     let mut security = shared.config.security.clone();
     // Whoever rotates may be gone; then nothing changes any more.
     let mut rotates = true;
-    let mut retired = JoinSet::new();
     let mut replaced = Instant::now();
     let mut probed = Instant::now();
     while let Some(client) = shared.current() {
@@ -239,29 +252,25 @@ async fn keep(shared: Arc<Shared>) {
             () = condition.changed.notified(), if !is_fatal && !is_stale => {}
             () = std::future::ready(()), if is_stale => {
                 tracing::info!("connections to Kafka are to be made differently: a new producer takes over");
-                replaced = replace(&shared, &mut retired).await;
+                replaced = replace(&shared).await;
             }
             () = sleep_until(replaced + REPLACE_INTERVAL), if is_fatal => {
                 let reason = condition.complaint().unwrap_or_default();
                 tracing::warn!(reason, "the producer cannot go on: a new one takes over");
-                replaced = replace(&shared, &mut retired).await;
+                replaced = replace(&shared).await;
             }
             () = sleep_until(probed + PROBE_INTERVAL), if condition.needs_proof() => {
                 probe(&shared).await;
                 probed = Instant::now();
             }
-            Some(_) = retired.join_next() => {}
         }
     }
 }
 
-async fn replace(shared: &Arc<Shared>, retired: &mut JoinSet<()>) -> Instant {
+async fn replace(shared: &Arc<Shared>) -> Instant {
     let replacing = shared.clone();
     match spawn_blocking(move || replacing.replace()).await {
-        Ok(Ok(Some(old))) => {
-            retired.spawn(retire(old, shared.config.append_deadline + GRACE));
-        }
-        Ok(Ok(None)) => {}
+        Ok(Ok(())) => {}
         // The old one goes on with what it has: its certificates may still be valid.
         Ok(Err(error)) => {
             tracing::error!(%error, "a new producer could not be started");

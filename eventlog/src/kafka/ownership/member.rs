@@ -78,7 +78,7 @@ pub(super) fn run(config: &KafkaConfig, desk: &Desk) {
                     // Before anybody else has them.
                     desk.update(Holdings::lost_all);
                 }
-                member.leave();
+                drop(member);
                 end
             }
             Err(error) => End::Fatal(error),
@@ -189,26 +189,12 @@ impl Member {
 
     /// Does what the group decided, as far as the dispatcher lets it.
     fn answer(&mut self, desk: &Desk) -> Result<(), KafkaError> {
-        for decision in self.consumer.context().take() {
-            match decision {
-                Decision::Assigned(mut list) => {
-                    list.set_all_offsets(Offset::End)?;
-                    self.consumer.incremental_assign(&list)?;
-                    if list.count() > 0 {
-                        self.consumer.pause(&list)?;
-                        self.complaint = None;
-                    }
-                    desk.update(|holdings| holdings.assigned(partitions(&list)));
-                }
-                Decision::Revoked(list) => {
-                    desk.update(|holdings| holdings.revoked(&partitions(&list), Instant::now()));
-                    self.revoked = Some(list);
-                }
-                Decision::Lost(list) => {
-                    desk.update(|holdings| holdings.lost(&partitions(&list)));
-                    self.revoked = None;
-                    self.consumer.incremental_unassign(&list)?;
-                }
+        let mut decisions = self.consumer.context().take().into_iter();
+        while let Some(decision) = decisions.next() {
+            if let Err(error) = self.carry_out(&decision, desk) {
+                // Whoever leaves has to answer them: librdkafka waits for it for ever.
+                self.consumer.context().put_back(std::iter::once(decision).chain(decisions));
+                return Err(error);
             }
         }
         let Some(list) = &self.revoked else { return Ok(()) };
@@ -223,27 +209,77 @@ impl Member {
         Ok(())
     }
 
-    /// Leaves the group at once.
-    fn leave(self) {
-        let context = self.consumer.context();
-        // From here on a decision is carried out where it is heard of: an unanswered one would hang the drop for ever.
-        context.is_closing.store(true, Ordering::Relaxed);
-        let unanswered = context.take().into_iter().map(|decision| match decision {
-            Decision::Assigned(list) => self.consumer.incremental_assign(&list),
-            Decision::Revoked(list) | Decision::Lost(list) => self.consumer.incremental_unassign(&list),
-        });
-        let revoked = self.revoked.iter().map(|list| self.consumer.incremental_unassign(list));
-        for answered in revoked.chain(unanswered) {
-            if let Err(error) = answered {
-                tracing::debug!(%error, "the last decision of the group could not be carried out");
+    /// Does what the group decided, or begins to.
+    fn carry_out(&mut self, decision: &Decision, desk: &Desk) -> Result<(), KafkaError> {
+        match decision {
+            Decision::Assigned(list) => {
+                let mut list = list.clone();
+                list.set_all_offsets(Offset::End)?;
+                self.consumer.incremental_assign(&list)?;
+                if list.count() > 0 {
+                    self.consumer.pause(&list)?;
+                    self.complaint = None;
+                }
+                desk.update(|holdings| holdings.assigned(partitions(&list)));
+            }
+            Decision::Revoked(list) => {
+                desk.update(|holdings| holdings.revoked(&partitions(list), Instant::now()));
+                self.revoked = Some(list.clone());
+            }
+            Decision::Lost(list) => {
+                desk.update(|holdings| holdings.lost(&partitions(list)));
+                self.revoked = None;
+                self.consumer.incremental_unassign(list)?;
             }
         }
+        Ok(())
+    }
+}
+
+/// Leaves the group at once, also when the thread panics: the consumer's own drop waits for ever for the answer to a
+/// decision.
+impl Drop for Member {
+    fn drop(&mut self) {
+        let context = self.consumer.context();
+        // From here on a decision is carried out where it is heard of.
+        context.is_closing.store(true, Ordering::Relaxed);
+        if let Some(list) = &self.revoked {
+            acknowledge(&self.consumer, false, list);
+        }
+        for decision in context.take() {
+            match decision {
+                Decision::Assigned(list) => acknowledge(&self.consumer, true, &list),
+                Decision::Revoked(list) | Decision::Lost(list) => acknowledge(&self.consumer, false, &list),
+            }
+        }
+        // Taken only after a fatal error: then librdkafka wants no other answer.
+        if let Err(error) = self.consumer.unassign() {
+            tracing::debug!(%error, "nothing else was assigned in a group that is being left");
+        }
+    }
+}
+
+/// Answers a decision of a group that is being left, whatever is wrong with it.
+fn acknowledge(consumer: &BaseConsumer<Context>, is_assigned: bool, list: &TopicPartitionList) {
+    let answer = |list: &TopicPartitionList| match is_assigned {
+        true => consumer.incremental_assign(list),
+        false => consumer.incremental_unassign(list),
+    };
+    // What is refused as it is can still be answered with nothing.
+    let answered = answer(list).or_else(|_| answer(&TopicPartitionList::new()));
+    if let Err(error) = answered.or_else(|_| consumer.unassign()) {
+        tracing::debug!(%error, "a decision of a group that is being left could not be carried out");
     }
 }
 
 impl Context {
     fn take(&self) -> Vec<Decision> {
         std::mem::take(&mut *self.decisions.lock().expect(LOCKED))
+    }
+
+    /// Only the thread that polls adds any, so these are the first.
+    fn put_back(&self, decisions: impl Iterator<Item = Decision>) {
+        self.decisions.lock().expect(LOCKED).splice(0..0, decisions);
     }
 }
 
@@ -269,13 +305,7 @@ impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, what: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let is_assigned = what == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
         if self.is_closing.load(Ordering::Relaxed) {
-            let done = match is_assigned {
-                true => consumer.incremental_assign(list),
-                false => consumer.incremental_unassign(list),
-            };
-            if let Err(error) = done {
-                tracing::debug!(%error, "a decision of a group that is being left could not be carried out");
-            }
+            acknowledge(consumer, is_assigned, list);
             return;
         }
         let decision = match (is_assigned, consumer.assignment_lost()) {
@@ -294,4 +324,52 @@ fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
         Some(TopicPartition { topic: TopicName::external(element.topic()), partition })
     });
     known.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::sync::mpsc;
+
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::DefaultProducerContext;
+    use tokio::sync::Notify;
+
+    use super::super::State;
+    use super::*;
+    use crate::kafka::test_topics::{DEADLINE, config};
+
+    /// Neither that one nor the one that came after it is forgotten, and leaving does not wait for ever.
+    #[test]
+    fn a_decision_that_cannot_be_carried_out_is_still_answered() {
+        let cluster: MockCluster<'_, DefaultProducerContext> =
+            MockCluster::new(1).expect("a mock cluster starts");
+        cluster.create_topic("orders", 1, 1).expect("a topic can be made");
+        let config = config(&cluster.bootstrap_servers());
+        let mut member = Member::start(&config).expect("librdkafka takes the configuration");
+        member.subscribe(BTreeSet::from([TopicName::external("orders")])).expect("it can be asked for");
+        let begin = Instant::now();
+        while member.consumer.context().decisions.lock().expect(LOCKED).is_empty() {
+            assert!(begin.elapsed() < DEADLINE, "nothing is assigned");
+            member.poll(&config).expect("the cluster works");
+        }
+        let mut stranger = TopicPartitionList::new();
+        stranger.add_partition("nobody's", 7);
+        member.consumer.context().put_back(std::iter::once(Decision::Lost(stranger)));
+        let state = State { holdings: Holdings::default(), wanted: BTreeSet::new(), is_closed: false };
+        let desk = Desk { state: Mutex::new(state), changed: Notify::new() };
+        member.answer(&desk).expect_err("it was never assigned");
+        assert_eq!(member.consumer.context().decisions.lock().expect(LOCKED).len(), 2);
+        let (leaving, left) = mpsc::sync_channel::<()>(1);
+        let thread = thread::spawn(move || {
+            drop(member);
+            drop(leaving);
+        });
+        assert_eq!(
+            left.recv_timeout(DEADLINE),
+            Err(mpsc::RecvTimeoutError::Disconnected),
+            "it does not leave"
+        );
+        thread.join().expect("it does not panic");
+    }
 }

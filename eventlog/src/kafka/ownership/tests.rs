@@ -200,6 +200,22 @@ async fn a_member_that_is_cut_off_past_its_session_has_lost_all() {
     dispatcher.until(2).await;
 }
 
+/// Silence would have the dispatcher go on with what others have, too.
+#[tokio::test]
+async fn a_member_whose_thread_has_ended_has_lost_all_and_is_closed() {
+    let at = TopicPartition { topic: TopicName::external("orders"), partition: PartitionId(0) };
+    let mut holdings = Holdings::default();
+    holdings.assigned(vec![at.clone()]);
+    let state = State { holdings, wanted: BTreeSet::new(), is_closed: false };
+    let desk = Arc::new(Desk { state: Mutex::new(state), changed: Notify::new() });
+    let (leaving, left) = watch::channel(());
+    let mut ownership = KafkaOwnership { desk, left };
+    assert_eq!(ownership.changed().await, Ok(OwnershipChange::Assigned(vec![at.clone()])));
+    let (change, ()) = tokio::join!(ownership.changed(), async move { drop(leaving) });
+    assert_eq!(change, Ok(OwnershipChange::Lost(vec![at])));
+    assert_eq!(ownership.changed().await, Err(LogError::Closed));
+}
+
 /// Nobody waits for a Kafka that is not there.
 #[tokio::test(flavor = "multi_thread")]
 async fn leaving_a_group_that_was_never_reached_is_quick() {
