@@ -3,13 +3,15 @@
 //! A leader that has moved, and a broker that is away for a moment, are looked for again; what is told are errors
 //! that outlast [`PATIENCE`].
 
+use std::future::Future;
+use std::pin::pin;
 use std::time::Duration;
 
 use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest, TopicName as WireName};
 use kafka_protocol::protocol::StrBytes;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 use trigon_core::name::{Offset, TopicPartition};
 use uuid::Uuid;
 
@@ -24,6 +26,9 @@ const FIRST_WAIT: Duration = Duration::from_millis(20);
 
 /// The longest wait between two attempts.
 const LONGEST_WAIT: Duration = Duration::from_millis(500);
+
+/// A phase of a look that lasts longer is told to whoever debugs.
+const SLOW: Duration = Duration::from_secs(1);
 
 /// The first version of Fetch that names topics by their identifiers: Kafka 3.1.
 const BY_TOPIC_ID: i16 = 13;
@@ -112,7 +117,7 @@ impl Target {
     }
 
     async fn attempt(&self, from: Offset) -> Result<Look, Trouble> {
-        let leader = self.leader().await?;
+        let leader = self.watched("lookup of the leader", None, self.leader()).await?;
         match self.fetch(leader, from).await? {
             Ok(answer) => Ok(Look { leader, answer }),
             Err(ResponseError::OffsetOutOfRange) => self.aside(leader, from).await,
@@ -135,7 +140,8 @@ impl Target {
     }
 
     async fn fetch(&self, leader: Leader, from: Offset) -> Result<Result<Answer, ResponseError>, Trouble> {
-        let connection = self.cluster.connection(leader.node, self.line()).await?;
+        let connecting = self.cluster.connection(leader.node, self.line());
+        let connection = self.watched("connection", Some(leader.node), connecting).await?;
         if connection.version::<FetchRequest>()? < BY_TOPIC_ID {
             let address = connection.address();
             return Err(Trouble::Lasting(LogError::Failed(format!(
@@ -144,7 +150,9 @@ impl Target {
         }
         let wanted = [Wanted { source: self.source(), epoch: leader.epoch, from }];
         let limits = Limits { wait_ms: 0, bytes: LOOK_BYTES, partition_bytes: LOOK_BYTES };
-        let response = connection.call(&answer::request(&wanted, limits), self.cluster.deadline()).await?;
+        let request = answer::request(&wanted, limits);
+        let fetching = connection.call(&request, self.cluster.deadline());
+        let response = self.watched("fetch", Some(leader.node), fetching).await?;
         let throttled = Duration::from_millis(u64::try_from(response.throttle_time_ms).unwrap_or(0));
         let answers = answer::answers(&wanted, response).map_err(|error| self.trouble(leader.node, error))?;
         answers.into_values().next().ok_or(Trouble::Throttled(throttled))
@@ -180,7 +188,8 @@ impl Target {
             .with_replica_id((-1).into())
             .with_isolation_level(READ_COMMITTED)
             .with_topics(vec![topic]);
-        let response = self.cluster.ask(leader.node, self.line(), &request).await?;
+        let asking = self.cluster.ask(leader.node, self.line(), &request);
+        let response = self.watched("offsets", Some(leader.node), asking).await?;
         let found = response.topics.first().and_then(|topic| topic.partitions.first());
         let Some(found) = found else {
             let reason = format!("broker {} did not tell the partition's offsets", leader.node.0);
@@ -190,6 +199,18 @@ impl Target {
             None => Ok(answer::offset(found.offset)),
             Some(error) => Err(self.trouble(leader.node, error)),
         }
+    }
+
+    /// Does a part of a look, and says so when it takes long.
+    async fn watched<T>(&self, phase: &str, node: Option<NodeId>, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        if let Ok(done) = timeout(SLOW, &mut work).await {
+            return done;
+        }
+        let TopicPartition { topic, partition } = &self.at;
+        let node = node.map(|node| node.0);
+        tracing::debug!(%topic, %partition, node, phase, "a look at a partition takes long");
+        work.await
     }
 
     fn trouble(&self, node: NodeId, error: ResponseError) -> Trouble {

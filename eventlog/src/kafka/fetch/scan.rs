@@ -26,6 +26,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(2);
 /// The longest such wait.
 const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
+/// A seat that brings nothing for longer, though there is more, is told to whoever debugs.
+const LATE: Duration = Duration::from_secs(5);
+
 /// A scan of the log in Kafka.
 pub(super) struct KafkaScan {
     fetcher: Fetcher,
@@ -33,6 +36,8 @@ pub(super) struct KafkaScan {
     position: Offset,
     /// The oldest offset of the partition, as the last answer had it.
     start: Offset,
+    /// Where the partition ended, as the last answer had it.
+    end: Offset,
     /// What was answered and not read yet.
     records: Option<Records>,
     /// From where on somebody looks, and what comes of it.
@@ -48,6 +53,7 @@ impl KafkaScan {
             target: Arc::new(target),
             position: from,
             start: Offset(0),
+            end: Offset(0),
             records: None,
             look: None,
             seat: None,
@@ -88,7 +94,7 @@ impl KafkaScan {
 
     /// Takes an answer that begins at the position, or above it where retention has removed what was between.
     fn load(&mut self, answer: Answer) {
-        self.start = answer.start;
+        (self.start, self.end) = (answer.start, answer.end);
         self.pause = FIRST_PAUSE;
         let from = self.position.max(answer.from);
         self.records = Some(Records::new(answer.records, from, answer.aborted));
@@ -102,7 +108,7 @@ impl KafkaScan {
         if !is_empty || jumped {
             self.load(answer);
         } else {
-            self.start = answer.start;
+            (self.start, self.end) = (answer.start, answer.end);
         }
         if next < end && !is_empty {
             self.seat = None;
@@ -178,6 +184,13 @@ impl Scan for KafkaScan {
             match seat.next() {
                 Next::Answer(answer) if answer.from <= self.position => self.load(answer),
                 Next::Answer(_) | Next::Closed => self.seat = None,
+                Next::Waiting if self.position < self.end => {
+                    if timeout(LATE, seat.changed()).await.is_err() {
+                        let TopicPartition { topic, partition } = &self.target.at;
+                        let (position, end) = (self.position, self.end);
+                        tracing::debug!(%topic, %partition, %position, %end, "a seat waits for what is there");
+                    }
+                }
                 Next::Waiting => seat.changed().await,
                 Next::Joining => {
                     if timeout(self.longer_pause(), seat.changed()).await.is_err() {

@@ -67,3 +67,28 @@ impl<T: Clone> Waiter<T> {
         self.0.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use tokio::time::timeout;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn work_ends_with_its_owner_and_whoever_waits_is_told() {
+        let owner = Owner::default();
+        let done = Done::new();
+        let waiter = done.waiter();
+        owner.work().begin(async move {
+            pending::<()>().await;
+            done.tell(());
+        });
+        assert!(waiter.join().is_some(), "it is under way");
+        drop(owner);
+        let outcome = timeout(Duration::from_secs(10), waiter.outcome()).await;
+        assert_eq!(outcome.expect("it is told"), None);
+    }
+}
