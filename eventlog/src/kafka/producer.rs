@@ -17,7 +17,7 @@ use self::batch::{Answer, Batch};
 use self::client::Client;
 use self::condition::Condition;
 use self::gate::{Charge, Gate, Load};
-use self::limit::Limits;
+use self::limit::{Limits, SMALLEST_BATCH_BYTES};
 use self::refusal::Refusal;
 use super::{KafkaConfig, native};
 use crate::{AppendError, Health};
@@ -150,7 +150,12 @@ impl Producer {
         if largest >= limit || batch_bytes <= limit {
             return AppendError::TooLarge { size: largest, limit };
         }
-        shared.limits.shrink(limit);
+        if !shared.limits.shrink(limit) {
+            return AppendError::Unavailable(format!(
+                "topic {topic} takes {limit} bytes at once, and batches do not become smaller than \
+                 {SMALLEST_BATCH_BYTES}: its max.message.bytes has to be raised to that at least"
+            ));
+        }
         if let Some(client) = shared.current() {
             client.condition.changed.notify_one();
         }

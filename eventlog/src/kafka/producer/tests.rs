@@ -187,17 +187,42 @@ async fn a_record_over_the_topics_limit_is_refused_with_that_limit() {
 async fn batches_become_as_small_as_a_topic_wants_them() {
     let topics = Topics::of(&test_server::address());
     let topic = TopicName::external(fresh("small"));
-    topics.create(&topic, 1, &[("max.message.bytes", "20000")]).await;
+    topics.create(&topic, 1, &[("max.message.bytes", "100000")]).await;
     let producer = start(&config(&test_server::address()));
     let deadline = Instant::now() + DEADLINE;
     loop {
-        match append(&producer, &topic, vec![sized(10_000); 20]).await {
+        let records = std::iter::repeat_with(|| sized(10_000)).take(20).collect();
+        match append(&producer, &topic, records).await {
             Ok(positions) => break assert_eq!(positions.len(), 20),
-            Err(AppendError::Unavailable(_)) => assert!(Instant::now() < deadline, "they stay too large"),
+            Err(AppendError::Unavailable(_) | AppendError::Failed(_)) => {
+                assert!(Instant::now() < deadline, "they stay too large")
+            }
             Err(error) => panic!("{error:?}"),
         }
         sleep(Duration::from_millis(20)).await;
     }
+    producer.close().await;
+}
+
+/// Or one topic would slow down all others.
+#[tokio::test(flavor = "multi_thread")]
+async fn batches_do_not_become_tiny_for_a_topic_and_it_is_told_why() {
+    let topics = Topics::of(&test_server::address());
+    let topic = TopicName::external(fresh("tiny"));
+    topics.create(&topic, 1, &[("max.message.bytes", "20000")]).await;
+    let producer = start(&config(&test_server::address()));
+    let before = producer.shared.limits.batch_bytes();
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        let records = std::iter::repeat_with(|| sized(10_000)).take(20).collect();
+        match append(&producer, &topic, records).await {
+            Err(AppendError::Unavailable(reason)) => break assert!(reason.contains("65536"), "{reason}"),
+            // A first part went alone.
+            Err(AppendError::Failed(_)) => assert!(Instant::now() < deadline, "it is never told"),
+            other => panic!("{other:?}"),
+        }
+    }
+    assert_eq!(producer.shared.limits.batch_bytes(), before);
     producer.close().await;
 }
 
