@@ -364,9 +364,10 @@ async fn aborted_and_open_transactions_are_not_read() {
     while read.len() < 2 {
         read.extend(batch(&mut *scan).await.records);
     }
-    let read: Vec<_> = read.iter().map(|(offset, record)| (offset.0, text(record))).collect();
-    // The marker of the abort is at 2, that of the commit at 4.
-    assert_eq!(read, [(3, "committed"), (5, "plain")]);
+    // Two were aborted, and a marker says so. Kafka may write the commit's marker after it has said that it is done.
+    assert_eq!(read[0].0, Offset(3));
+    let read: Vec<_> = read.iter().map(|(_, record)| text(record)).collect();
+    assert_eq!(read, ["committed", "plain"]);
 
     transactional.begin_transaction().expect("it begins");
     world.send(&transactional, 0, "late").await;
