@@ -12,10 +12,10 @@ pub(crate) struct Tally {
 impl Tally {
     /// Takes one line of output in; lines that are no summary change nothing.
     pub(crate) fn count(&mut self, line: &str) {
-        let line = line.trim_start();
+        // What a failed test printed is shown again, indented: its own summary is not another's.
         let counts = match line.strip_prefix("test result:") {
             Some(rest) => rest,
-            None if line.starts_with("Summary [") => line,
+            None if line.trim_start().starts_with("Summary [") => line,
             None => return,
         };
         // `12 passed (1 slow), 1 failed, 2 timed out, 0 skipped`
@@ -55,6 +55,13 @@ mod tests {
 
     #[test]
     fn other_lines_count_for_nothing() {
-        assert_eq!(counted(&["        PASS [   0.006s] 3 passed", "running 12 tests"]), (0, 0));
+        assert_eq!(
+            counted(&[
+                "        PASS [   0.006s] 3 passed",
+                "running 12 tests",
+                "    test result: FAILED. 0 passed; 1 failed"
+            ]),
+            (0, 0)
+        );
     }
 }
