@@ -18,7 +18,8 @@ use trigon_core::record::Timestamp;
 use trigon_core::routing::TopicSettings;
 use uuid::Uuid;
 
-use self::offsets::{END, NONE, START, offsets};
+pub(super) use self::offsets::{END, START};
+use self::offsets::{NONE, offsets};
 use self::settings::{CLUSTER_DEFAULT, difference, differences, is_compacted, wanted};
 use super::KafkaConfig;
 use super::wire::{Cluster, Patience, Setback};

@@ -11,7 +11,7 @@ use kafka_protocol::error::ResponseError;
 use kafka_protocol::messages::list_offsets_request::{ListOffsetsPartition, ListOffsetsTopic};
 use kafka_protocol::messages::{FetchRequest, ListOffsetsRequest, TopicName as WireName};
 use kafka_protocol::protocol::StrBytes;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use trigon_core::name::{Offset, TopicPartition};
 use uuid::Uuid;
 
@@ -19,25 +19,17 @@ use super::answer::{self, Answer, Limits, READ_COMMITTED, Wanted};
 use super::tail::Source;
 use super::{LOOK_BYTES, LOOK_LINES, PATIENCE};
 use crate::LogError;
-use crate::kafka::wire::{Cluster, LeaderEpoch, Line, NodeId, WireError};
+use crate::kafka::topics::{END, START};
+use crate::kafka::wire::{Cluster, LeaderEpoch, Line, NodeId, Patience, Setback, WireError};
 
-/// The wait after the first failure; it doubles.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
-
-/// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// The shortest wait when Kafka wants to be left alone.
+const THROTTLED_WAIT: Duration = Duration::from_millis(20);
 
 /// A phase of a look that lasts longer is told to whoever debugs.
 const SLOW: Duration = Duration::from_secs(1);
 
 /// The first version of Fetch that names topics by their identifiers: Kafka 3.1.
 const BY_TOPIC_ID: i16 = 13;
-
-/// The timestamp that stands for a partition's first offset.
-const EARLIEST: i64 = -2;
-
-/// The timestamp that stands for a partition's end.
-const LATEST: i64 = -1;
 
 /// The partition that a scan reads.
 #[derive(Clone, Debug)]
@@ -91,28 +83,24 @@ impl Target {
 
     /// Looks what there is at an offset and above. Where there is nothing yet the answer has no records.
     pub(super) async fn look(&self, from: Offset) -> Result<Look, LogError> {
-        let mut until = Instant::now() + PATIENCE;
-        let mut wait = FIRST_WAIT;
+        let mut patience = Patience::new(PATIENCE);
         loop {
             let reason = match self.attempt(from).await {
                 Ok(look) => return Ok(look),
                 Err(Trouble::Lasting(error)) => return Err(error),
                 Err(Trouble::Throttled(time)) => {
-                    sleep(time.max(FIRST_WAIT)).await;
-                    until = Instant::now() + PATIENCE;
+                    sleep(time.max(THROTTLED_WAIT)).await;
+                    patience.renew(PATIENCE);
                     continue;
                 }
                 Err(Trouble::Passing(reason)) => reason,
             };
             self.cluster.forget(&self.at.topic);
-            if Instant::now() + wait > until {
-                let TopicPartition { topic, partition } = &self.at;
-                return Err(LogError::Failed(format!(
-                    "could not read partition {partition} of topic {topic} at offset {from}: {reason}"
-                )));
-            }
-            sleep(wait).await;
-            wait = (wait * 2).min(LONGEST_WAIT);
+            let TopicPartition { topic, partition } = &self.at;
+            let error = LogError::Failed(format!(
+                "could not read partition {partition} of topic {topic} at offset {from}: {reason}"
+            ));
+            patience.after(Setback::Passing(error)).await?;
         }
     }
 
@@ -161,8 +149,8 @@ impl Target {
     /// Kafka has said that there is no such offset: goes on at the start when that is above, and waits at the end
     /// when that is below.
     async fn aside(&self, leader: Leader, from: Offset) -> Result<Look, Trouble> {
-        let start = self.offset(leader, EARLIEST).await?;
-        let end = self.offset(leader, LATEST).await?;
+        let start = self.offset(leader, START).await?;
+        let end = self.offset(leader, END).await?;
         if from > end {
             let answer = Answer { from, start, end, records: Default::default(), aborted: Vec::new() };
             return Ok(Look { leader, answer });

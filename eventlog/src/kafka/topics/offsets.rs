@@ -15,10 +15,10 @@ use crate::LogError;
 use crate::kafka::wire::{Cluster, Line, NodeId, Patience, Setback, WireError};
 
 /// Asks for the oldest offset that is still there.
-pub(super) const START: i64 = -2;
+pub(in crate::kafka) const START: i64 = -2;
 
 /// Asks for the offset of the next record that everybody may read.
-pub(super) const END: i64 = -1;
+pub(in crate::kafka) const END: i64 = -1;
 
 /// What Kafka answers where no record is as young.
 pub(super) const NONE: i64 = -1;

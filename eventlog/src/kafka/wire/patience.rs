@@ -68,6 +68,11 @@ impl Patience {
         Self { until: Instant::now() + deadline, wait: FIRST_WAIT }
     }
 
+    /// Begins the time anew, for whoever was told to wait and has not failed.
+    pub(in crate::kafka) fn renew(&mut self, deadline: Duration) {
+        self.until = Instant::now() + deadline;
+    }
+
     /// Waits before the next attempt.
     ///
     /// # Errors
