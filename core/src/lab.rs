@@ -192,8 +192,8 @@ impl Trial {
             }));
         }
         Comparison {
-            filter: filter.to_string(),
-            running: running.as_ref().map(Filter::to_string),
+            filter: cut(&filter.to_string()),
+            running: running.as_ref().map(|running| cut(&running.to_string())),
             matched: self.matched,
             matched_by_running: self.matched_by_running,
             gained: self.gained.into_group(),
