@@ -6,12 +6,14 @@ use std::path::Path;
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 use trigon_test_servers::shared;
 use trigon_tests::command::Finished;
 use trigon_tests::kafka::installation;
 use trigon_tests::routes::yaml;
 use trigon_tests::{
-    Deployment, Event, Object, Producer, Reply, Standalone, Subscriber, broker, command, trigger,
+    Deployment, Event, Object, Producer, Reply, Standalone, Subscriber, broker, command, trigger, wait,
 };
 
 /// The exit status when a filter matches nothing.
@@ -212,4 +214,31 @@ async fn what_cannot_be_tried_is_refused_with_what_to_do() {
             .lab(&trigon, &[])
             .await;
     assert_eq!((status, lab["triggers"].as_array().map(Vec::len)), (Some(0), Some(101)));
+}
+
+#[tokio::test]
+async fn a_second_lab_is_refused_until_the_first_has_gone() {
+    let trigon = Standalone::start(&[broker("default"), orders_in_force()]).await;
+    let path = "/v1/brokers/default/default/lab";
+    let url = format!("http://{}{path}", trigon.admin().address());
+    let ask = async || {
+        let body = Bytes::from(yaml(&[orders_in_force()]));
+        Producer::new(&*url).request(Method::POST, HeaderMap::new(), body).await
+    };
+    assert_eq!(ask().await.unwrap().status, StatusCode::OK);
+    // One that has announced its Triggers, and does not send them.
+    let mut first = TcpStream::connect(trigon.admin().address()).await.unwrap();
+    let head = format!("POST {path} HTTP/1.1\r\nhost: trigon\r\ncontent-length: 10\r\n\r\n");
+    first.write_all(head.as_bytes()).await.unwrap();
+    let answered = async |status: StatusCode| {
+        wait::until("another answer to a lab", async || {
+            let answer = ask().await?;
+            if answer.status == status { Ok(answer) } else { Err(format!("{answer:?}")) }
+        })
+        .await
+    };
+    let refused = answered(StatusCode::TOO_MANY_REQUESTS).await;
+    assert!(refused.body.contains("when it has ended"), "{}", refused.body);
+    drop(first);
+    answered(StatusCode::OK).await;
 }

@@ -48,19 +48,23 @@ Examples:
   trigon check brokers.yaml triggers/ && git push
   trigon check trigon.d --output json | jq -r '.problems[].file'
   trigon check --against default/default orders.yaml
-  trigon check --against default/default --last 100000 trigon.d --output json | jq '.lab.triggers[].lost.count'
+  trigon check --against default/default --last 100000 trigon.d
+  trigon check --against default/default orders.yaml --output json | jq '.lab.triggers[].lost.count'
 
-All files are checked together, as standalone reads them: a Trigger finds its Broker in another file, and a Broker the
-ConfigMap with the settings of its topic. Other ConfigMaps are not looked at. A note names what decides nothing here, a
-warning what is no error and yet goes wrong: a CESQL function that there is not fails with every event.
+All files are checked together, as standalone reads them: a Trigger finds its Broker in another file, and a Broker \
+the ConfigMap with the settings of its topic. Other ConfigMaps are not looked at. A note names what decides nothing \
+here, a warning what is no error and yet goes wrong: a CESQL function that there is not fails with every event.
 
-With --against nothing is changed and nothing delivered. The filter of each Trigger of that Broker is tried on the last
-events that the Broker has accepted, replies included, and compared with the filter that the running trigon has for the
-Trigger of this name: what it would have matched, what it gains and what it loses, with a few of these events and the
-reason. The Brokers need not be among the files; Triggers of other Brokers are passed over.
+With --against nothing is changed and nothing delivered. The filter of each Trigger of that Broker is tried on the \
+last events that the Broker has accepted, replies included, and compared with the filter that the running trigon has \
+for the Trigger of this name: what it would have matched, what it gains and what it loses, with a few of these events \
+and the reason. The Brokers need not be among the files; Triggers of other Brokers are skipped.
 
-Exit status: 0 when nothing is wrong, warnings included; 1 when a file is wrong or trigon does not answer; 2 for a wrong
-command line; 3 when a filter matches none of the events, and there are some.";
+Exit status:
+  0  nothing is wrong; there may be warnings
+  1  a file is wrong, or trigon does not answer
+  2  the command line is wrong
+  3  a filter matches none of the events, and there are some";
 
 #[derive(Serialize)]
 struct Report {

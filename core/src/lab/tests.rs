@@ -161,3 +161,27 @@ fn several_filters_see_the_same_events() {
     let matched: Vec<_> = lab.finish().iter().map(|found| found.matched).collect();
     assert_eq!(matched, [0, 1]);
 }
+
+#[test]
+fn an_expression_is_given_as_a_reason_by_the_part_that_decided() {
+    let row: &[(&str, &str)] = &[("type", "a"), ("total", "3"), ("flag", "x")];
+    for (expression, reason) in [
+        ("type = 'b'", "`type = 'b'` is FALSE, because type is 'a'"),
+        ("source = '/shop' AND INT(total) > 5", "`INT(total) > 5` is FALSE, because INT(total) is 3"),
+        ("type = 'b' OR type = 'c'", "because type = 'b' is FALSE and type = 'c' is FALSE"),
+        ("NOT (type = 'a')", "is FALSE, because (type = 'a') is TRUE"),
+        ("INT(totl) > 5", "`totl`: the event has no attribute totl"),
+        ("source = '/shop' AND INT(flag) > 5", "`INT(flag)`: "),
+    ] {
+        let found = compare(cesql(expression), Some(Filter::everything()), &[row]);
+        let said = found.lost.samples[0].reason.clone().unwrap();
+        assert!(said.contains(reason), "{expression}: {said}");
+    }
+}
+
+#[test]
+fn what_two_conditions_refuse_together_is_put_down_to_the_first() {
+    let filter = Filter::all([of_type("b"), cesql("source = 'x'")]).unwrap();
+    let found = compare(filter, Some(Filter::everything()), &[&[("type", "a")]]);
+    assert_eq!(found.lost.samples[0].reason.as_deref(), Some("type is \"b\", but it is \"a\""));
+}
