@@ -34,7 +34,8 @@ pub(crate) use condition::Condition;
 use error::Span;
 pub use error::{ErrorKind, EvaluationError, ParseError, Position, Remark};
 use evaluate::Evaluator;
-use program::Node;
+pub(crate) use program::Attribute;
+use program::{Node, NodeKind};
 pub use trace::Trace;
 pub use value::{Type, Value};
 
@@ -125,6 +126,21 @@ impl Expression {
     /// What may not mean what its author thinks, or fails with every event that comes there.
     pub fn remarks(&self) -> &[Remark] {
         &self.0.remarks
+    }
+
+    /// The attributes that the expression speaks of, in the order in which it does, as often as it does.
+    pub(crate) fn attributes(&self) -> Vec<&Attribute> {
+        let mut attributes = Vec::new();
+        let mut nodes = vec![&self.0.program];
+        while let Some(node) = nodes.pop() {
+            if let NodeKind::Attribute(attribute) | NodeKind::Exists(attribute) = &node.kind {
+                attributes.push(attribute);
+            }
+            let above = nodes.len();
+            nodes.extend(node.operands());
+            nodes[above..].reverse();
+        }
+        attributes
     }
 
     /// What an event needs to pass.

@@ -20,15 +20,19 @@ use crate::event::Event;
 mod clause;
 pub mod explain;
 pub mod index;
+mod mention;
 #[cfg(test)]
 mod reference;
 mod requirement;
 #[cfg(test)]
 mod tests;
+mod verdict;
 
 use clause::Clause;
 pub use explain::Explanation;
 pub use index::FilterIndex;
+pub use mention::Mention;
+pub use verdict::Verdict;
 
 /// How deep `all`, `any` and `not` may nest, a clause counting as one. Lists within lists of the same kind, and
 /// lists of one element, are merged first and count once.

@@ -11,6 +11,7 @@ pub mod dead_letter;
 pub mod delivery;
 pub mod event;
 pub mod filter;
+pub mod lab;
 pub mod name;
 pub mod record;
 pub mod routing;

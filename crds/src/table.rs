@@ -32,7 +32,7 @@ pub fn build(
     objects: &Objects,
     resolve: Resolve<'_>,
 ) -> Result<RoutingTable, Vec<Problem>> {
-    let (table, problems) = compile(installation, objects, resolve);
+    let (table, problems) = compile(installation, objects, Absent::Refused, resolve);
     finish(table, problems)
 }
 
@@ -46,8 +46,30 @@ pub fn load(
     files: &[(String, String)],
     resolve: Resolve<'_>,
 ) -> Result<RoutingTable, Vec<Problem>> {
+    load_where(installation, files, Absent::Refused, resolve)
+}
+
+/// The same for Triggers whose Brokers need not be among the files: those are taken to be as Brokers are that say
+/// nothing.
+///
+/// # Errors
+/// Everything else that is wrong with the files, sorted by place; at most [`MAX_PROBLEMS`].
+pub fn load_triggers(
+    installation: &Installation,
+    files: &[(String, String)],
+    resolve: Resolve<'_>,
+) -> Result<RoutingTable, Vec<Problem>> {
+    load_where(installation, files, Absent::Assumed, resolve)
+}
+
+fn load_where(
+    installation: &Installation,
+    files: &[(String, String)],
+    absent: Absent,
+    resolve: Resolve<'_>,
+) -> Result<RoutingTable, Vec<Problem>> {
     let (objects, mut problems) = file::read(files);
-    let (table, of_meaning) = compile(installation, &objects, resolve);
+    let (table, of_meaning) = compile(installation, &objects, absent, resolve);
     problems.extend(of_meaning);
     finish(table, problems)
 }
@@ -93,6 +115,15 @@ fn finish(table: RoutingTable, mut problems: Vec<Problem>) -> Result<RoutingTabl
     Err(problems)
 }
 
+/// What becomes of a Trigger whose Broker is not among the objects.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Absent {
+    Refused,
+    /// The Broker is somewhere else.
+    Assumed,
+}
+
+#[derive(Default)]
 struct Broker {
     topic_settings: TopicSettings,
     delivery: Option<DeliveryPolicy>,
@@ -102,6 +133,7 @@ struct Broker {
 fn compile(
     installation: &Installation,
     objects: &Objects,
+    absent: Absent,
     resolve: Resolve<'_>,
 ) -> (RoutingTable, Vec<Problem>) {
     let mut problems = Vec::new();
@@ -117,6 +149,9 @@ fn compile(
         let compiled = trigger::compile(&located.object, resolve, &mut findings);
         if let (Some(id), Some(broker)) = (id, &compiled.broker) {
             let broker = BrokerId::new(&id.namespace, broker);
+            if absent == Absent::Assumed {
+                brokers.entry(broker.clone()).or_default();
+            }
             match brokers.get_mut(&broker) {
                 Some(known) if is_first => {
                     known.triggers.extend(

@@ -259,3 +259,51 @@ fn keys_of_a_config_map_that_decide_nothing_are_noted_at_their_place() {
     assert_eq!(noted, [note]);
     assert!(trigon_crds::notes(&[("a.yaml".to_owned(), map.to_owned())]).is_empty());
 }
+
+#[test]
+fn triggers_are_read_without_their_brokers_where_those_are_elsewhere() {
+    let trigger = |name: &str, broker: &str| {
+        format!(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {{name: {name}}}\nspec:\n  broker: {broker}\n  \
+             subscriber: {{uri: 'http://x/'}}\n---\n"
+        )
+    };
+    let files = |text: String| [("a.yaml".to_owned(), text)];
+    let good = files([trigger("one", "a"), trigger("two", "a"), trigger("three", "b")].concat());
+    let table = trigon_crds::load_triggers(&Installation::default(), &good, &uris_only).unwrap();
+    let counts: Vec<_> =
+        table.brokers.iter().map(|(id, broker)| (id.to_string(), broker.triggers.len())).collect();
+    assert_eq!(counts, [("default/a".to_owned(), 2), ("default/b".to_owned(), 1)]);
+    let bad = files(trigger("one", "a").replace("subscriber", "subscribr"));
+    let problems = trigon_crds::load_triggers(&Installation::default(), &bad, &uris_only).unwrap_err();
+    assert!(problems[0].to_string().starts_with("a.yaml:6:3: spec.subscribr: "), "{problems:?}");
+}
+
+/// SQLS-16
+#[test]
+fn an_expression_that_always_fails_is_remarked_on_at_its_place_in_the_file() {
+    let text = "\
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: t}
+spec:
+  broker: default
+  filters:
+  - any:
+    - cesql: type = 'a'
+    - not:
+        cesql: >-
+          type = 'b' AND
+          LOWERCASE(source) = 'c'
+  subscriber: {uri: 'http://x/'}
+";
+    let said: Vec<_> = trigon_crds::remarks(&[("a.yaml".to_owned(), text.to_owned())])
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    let [remark] = &said[..] else { panic!("{said:?}") };
+    assert!(remark.starts_with("a.yaml:12:11: spec.filters[0].any[1].not.cesql: "), "{remark}");
+    assert!(remark.contains("LOWERCASE"), "{remark}");
+    let clean = text.replace("LOWERCASE", "LOWER");
+    assert!(trigon_crds::remarks(&[("a.yaml".to_owned(), clean)]).is_empty());
+}

@@ -7,6 +7,7 @@
 //! GET  /v1/triggers                            [TriggerView]
 //! GET  /v1/routes                              RoutesView
 //! GET  /v1/brokers/{namespace}/{name}/events   lines of FeedLine, ?since=10m|RFC3339 &filter.NAME=VALUE
+//! POST /v1/brokers/{namespace}/{name}/lab      Triggers in, as in files, ?last=; a LabView out when it has ended
 //! GET  /v1/parked                              ParkedPage, ?broker= &trigger= &id= &from= &limit=
 //! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedView
 //! POST /v1/parked/redrive                      RedriveOrder in, a RedriveLine out when it has ended
@@ -35,6 +36,7 @@ use crate::routes::RoutesStatus;
 use crate::serving::Serving;
 
 mod events;
+pub(crate) mod lab;
 mod page;
 pub(crate) mod parked;
 pub(crate) mod view;
@@ -71,6 +73,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/parked", get(parked::list))
         .route("/v1/parked/{namespace}/{name}/{offset}", get(parked::show))
         .route("/v1/parked/redrive", post(parked::redrive))
+        .merge(lab::router())
         .with_state(admin)
 }
 
@@ -83,6 +86,8 @@ enum Refused {
     Absent(String),
     /// A dispatcher knows it, and this process is none.
     NoDispatcher,
+    /// Another filter lab runs.
+    Busy,
     /// The log does not answer.
     Log(LogError),
     /// Neither does it for parked events.
@@ -101,6 +106,10 @@ impl IntoResponse for Refused {
             Self::Question(reason) => (StatusCode::BAD_REQUEST, reason),
             Self::Absent(reason) => (StatusCode::NOT_FOUND, reason),
             Self::NoDispatcher => (StatusCode::MISDIRECTED_REQUEST, NO_DISPATCHER.to_owned()),
+            Self::Busy => {
+                let reason = "another filter lab runs in this process; ask again when it has ended";
+                (StatusCode::TOO_MANY_REQUESTS, reason.to_owned())
+            }
             Self::Log(error) => {
                 (StatusCode::SERVICE_UNAVAILABLE, format!("the log does not answer: {error}"))
             }

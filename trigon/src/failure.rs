@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// The same, and the reasons are printed already.
     Reported,
+    /// A filter was tried on real events and matches none of them, which is said already: exit status 3.
+    MatchesNothing,
     /// Nobody reads its output any more, which is how `| head` ends it: exit status 0.
     OutputClosed,
 }
@@ -27,7 +29,7 @@ impl Failure {
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
             Self::Usage(message) | Self::Failed(message) => Some(message),
-            Self::Reported | Self::OutputClosed => None,
+            Self::Reported | Self::MatchesNothing | Self::OutputClosed => None,
         }
     }
 
@@ -36,6 +38,7 @@ impl Failure {
         match self {
             Self::Usage(_) => ExitCode::from(2),
             Self::Failed(_) | Self::Reported => ExitCode::FAILURE,
+            Self::MatchesNothing => ExitCode::from(3),
             Self::OutputClosed => ExitCode::SUCCESS,
         }
     }
@@ -77,11 +80,12 @@ mod tests {
     }
 
     #[test]
-    fn exit_statuses_tell_failures_from_wrong_usage_and_from_a_closed_pipe() {
+    fn exit_statuses_tell_what_happened() {
         let code = |failure: Failure| format!("{:?}", failure.exit_code());
         assert_eq!(code(Failure::Usage(String::new())), format!("{:?}", ExitCode::from(2)));
         assert_eq!(code(Failure::Failed(String::new())), format!("{:?}", ExitCode::from(1)));
         assert_eq!(code(Failure::Reported), format!("{:?}", ExitCode::from(1)));
+        assert_eq!(code(Failure::MatchesNothing), format!("{:?}", ExitCode::from(3)));
         assert_eq!(code(Failure::OutputClosed), format!("{:?}", ExitCode::from(0)));
     }
 }

@@ -25,6 +25,7 @@ mod list;
 mod listen;
 mod manifests;
 mod merge;
+mod newest;
 mod parked;
 mod process;
 mod remote;
@@ -86,7 +87,7 @@ async fn run(command: Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Brokers(arguments) => list::brokers(&arguments, terminal).await,
         Command::Triggers(arguments) => list::triggers(&arguments, terminal).await,
         Command::Parked { command } => parked::run(&command, terminal).await,
-        Command::Check(arguments) => check::run(&arguments, terminal),
+        Command::Check(arguments) => check::run(&arguments, terminal).await,
         Command::Completions { shell } => terminal.print(arguments::completions(shell)?),
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use trigon_core::name::Installation;
 use trigon_core::routing::RoutingTable;
-use trigon_crds::{MAX_FILE, Problem, uris_only};
+use trigon_crds::{MAX_FILE, Objects, Problem, uris_only};
 
 /// The endings of files that are read in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -131,12 +131,35 @@ impl Manifests {
         trigon_crds::notes(&self.texts)
     }
 
+    /// What is not wrong with their expressions and yet does not what its author thinks.
+    pub(crate) fn warnings(&self) -> Vec<Problem> {
+        trigon_crds::remarks(&self.texts)
+    }
+
+    /// The Brokers and Triggers as they are written; none when something is wrong with their form.
+    pub(crate) fn objects(&self) -> Objects {
+        trigon_crds::parse(&self.texts).unwrap_or_default()
+    }
+
     /// Builds the table of all of them.
     ///
     /// # Errors
     /// Everything that is wrong with them.
     pub(crate) fn table(&self, installation: &Installation) -> Result<RoutingTable, Vec<Problem>> {
-        match trigon_crds::load(installation, &self.texts, &uris_only) {
+        self.whole(trigon_crds::load(installation, &self.texts, &uris_only))
+    }
+
+    /// The same for Triggers whose Brokers are elsewhere.
+    ///
+    /// # Errors
+    /// Everything else that is wrong with them.
+    pub(crate) fn triggers(&self, installation: &Installation) -> Result<RoutingTable, Vec<Problem>> {
+        self.whole(trigon_crds::load_triggers(installation, &self.texts, &uris_only))
+    }
+
+    /// What was loaded, with what is no text counted among the problems.
+    fn whole(&self, loaded: Result<RoutingTable, Vec<Problem>>) -> Result<RoutingTable, Vec<Problem>> {
+        match loaded {
             Ok(table) if self.problems.is_empty() => Ok(table),
             Ok(_) => Err(self.problems.clone()),
             Err(problems) => Err(self.problems.iter().cloned().chain(problems).collect()),

@@ -61,8 +61,8 @@ pub(super) enum Constant {
 
 /// The name of an attribute, and how an event is asked for it.
 #[derive(Clone, Debug)]
-pub(super) struct Attribute {
-    pub(super) name: Arc<str>,
+pub(crate) struct Attribute {
+    pub(crate) name: Arc<str>,
     kind: AttributeKind,
 }
 
@@ -117,7 +117,7 @@ impl Attribute {
     }
 
     /// What the event has for it.
-    pub(super) fn of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
+    pub(crate) fn of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
         if self.kind == AttributeKind::SpecVersion {
             return Some(Value::String(Cow::Borrowed(event.spec_version().as_str())));
         }

@@ -51,6 +51,11 @@ impl Clause {
         Self { attribute: attribute.into(), test: Test::EndsWith(value.into()) }
     }
 
+    /// The name of the attribute.
+    pub(super) fn attribute(&self) -> &Arc<str> {
+        &self.attribute
+    }
+
     /// What the event has for the attribute of this clause.
     pub(super) fn saw<'e>(&self, event: &'e Event) -> Option<&'e str> {
         value(event, &self.attribute)

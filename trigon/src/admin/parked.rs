@@ -204,7 +204,7 @@ impl Admin {
         }
     }
 
-    fn broker_named(&self, id: &BrokerId) -> Result<Arc<Broker>, Refused> {
+    pub(super) fn broker_named(&self, id: &BrokerId) -> Result<Arc<Broker>, Refused> {
         let broker = self.table.load().brokers.get(id).cloned();
         broker.ok_or_else(|| Refused::Absent(format!("there is no broker {id}")))
     }
