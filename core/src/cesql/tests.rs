@@ -11,6 +11,7 @@ mod limits;
 mod messages;
 mod operators;
 mod syntax;
+mod whole;
 
 /// The event of the tables.
 fn event() -> Event {

@@ -7,8 +7,11 @@ use super::*;
 fn literals_and_attributes_are_values() {
     assert_values(&[
         ("TRUE", "TRUE"),
+        ("true", "TRUE"),
         ("tRue", "TRUE"),
         ("FALSE", "FALSE"),
+        ("false", "FALSE"),
+        ("faLSe", "FALSE"),
         ("0", "0"),
         ("-0", "0"),
         ("007", "7"),
@@ -213,6 +216,27 @@ fn sums_are_of_32_bits_and_wrap_around() {
         ("sequence + 1", "6"),
         ("number * sequence", "50"),
         ("big + 0", "0 cast"),
+    ]);
+}
+
+/// SQLG-07, SQLG-08
+#[test]
+fn products_come_before_sums_and_parentheses_before_both() {
+    assert_values(&[
+        ("(7)", "7"),
+        ("((TRUE))", "TRUE"),
+        ("2 + 3 * 4", "14"),
+        ("(2 + 3) * 4", "20"),
+        ("4 * (3 + 2)", "20"),
+        ("2 * 3 + 8 / 4", "8"),
+        ("20 - 5 - 3", "12"),
+        ("20 - (5 - 3)", "18"),
+        ("100 / 5 / 2", "10"),
+        ("100 / (5 / 2)", "50"),
+        ("17 % 5 * 2", "4"),
+        ("-(2 + 3)", "-5"),
+        ("(1 + 1) = 2 AND (TRUE)", "TRUE"),
+        ("LENGTH(CONCAT('a', ('b'))) * (1 + 1)", "4"),
     ]);
 }
 
@@ -426,6 +450,28 @@ fn like_knows_two_wildcards_and_counts_characters() {
         ("NOT type LIKE 'order.%'", "FALSE cast"),
         ("NOT (type LIKE 'order.%')", "FALSE"),
     ]);
+}
+
+/// SQLS-19
+#[test]
+fn the_data_of_an_event_cannot_be_addressed() {
+    let event = event().into_builder().data(r#"{"price": 5}"#).build().expect("a valid event");
+    for (source, expected) in [
+        ("EXISTS data", "FALSE"),
+        ("data", "FALSE attribute"),
+        ("price = 5", "FALSE attribute"),
+        ("EXISTS datacontenttype", "FALSE"),
+    ] {
+        let expression = parse(source);
+        let evaluation = expression.evaluate(&event);
+        let kinds = evaluation.errors.iter().map(|error| word(error.kind));
+        let found: Vec<_> = [evaluation.value.to_string().as_str()]
+            .into_iter()
+            .map(str::to_owned)
+            .chain(kinds.map(str::to_owned))
+            .collect();
+        assert_eq!(found.join(" "), expected, "{source}");
+    }
 }
 
 /// SQLS-18, FLN-07, FLN-14
