@@ -94,6 +94,11 @@ fn test() -> Result<(), String> {
     let doc = counted("documentation tests", cargo(&["test", "--workspace", "--doc"]), &mut tally);
     let fuzzed = fuzz(FUZZ_SECONDS);
     println!("tests: {} passed, {} failed", tally.passed, tally.failed);
+    if std::env::var_os("CESQL_TCK").is_none_or(|folder| folder.is_empty()) {
+        println!(
+            "skipped: the TCK of CESQL, because CESQL_TCK is not set; the README says where it is found"
+        );
+    }
     unit.and(clustered).and(doc).and(fuzzed)
 }
 
