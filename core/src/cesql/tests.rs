@@ -6,6 +6,7 @@
 use super::{ErrorKind, Expression};
 use crate::event::{Event, EventBuilder};
 
+mod comparisons;
 mod functions;
 mod limits;
 mod messages;
