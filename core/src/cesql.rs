@@ -15,6 +15,7 @@ use crate::event::Event;
 
 mod ast;
 mod condition;
+mod equality;
 mod error;
 mod evaluate;
 mod function;
@@ -105,7 +106,7 @@ impl Expression {
     /// Whether the event passes the expression as a filter: it comes to `TRUE`, without errors (SQLS-18). Ends with
     /// the first error (SQLS-17).
     pub fn passes(&self, event: &Event) -> bool {
-        Evaluator::of_filter(event).evaluate(&self.0.program) == Ok(Value::Boolean(true))
+        Evaluator::of_filter(event).passes(&self.0.program)
     }
 
     /// Evaluates the expression, and tells what each part of it came to.

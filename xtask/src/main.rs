@@ -3,6 +3,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
 use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
@@ -10,6 +11,7 @@ use std::time::Instant;
 use clap::{Parser, Subcommand};
 
 mod kafka;
+mod requirements;
 mod tally;
 
 use tally::Tally;
@@ -40,6 +42,17 @@ enum Chore {
         #[arg(long, default_value_t = FUZZ_SECONDS)]
         seconds: u64,
     },
+    /// Which lines of a checklist of requirements no test cites.
+    ///
+    /// The checklist has lines like `- **FLN-01** MUST N what it asks. [source]`; a test cites one in a comment. When
+    /// a test cites what the checklist does not have, the status is 1.
+    Requirements {
+        /// The checklist, a file of Markdown.
+        checklist: PathBuf,
+        /// Only this area, such as FLN.
+        #[arg(long)]
+        area: Option<String>,
+    },
 }
 
 /// How long the fuzz targets run in CI, together.
@@ -54,6 +67,7 @@ fn main() -> ExitCode {
         Chore::Lint => lint(),
         Chore::Kafka { brokers } => kafka::foreground(brokers),
         Chore::Fuzz { seconds } => fuzz(seconds),
+        Chore::Requirements { checklist, area } => requirements::report(&checklist, area.as_deref()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -80,6 +94,11 @@ fn test() -> Result<(), String> {
     let doc = counted("documentation tests", cargo(&["test", "--workspace", "--doc"]), &mut tally);
     let fuzzed = fuzz(FUZZ_SECONDS);
     println!("tests: {} passed, {} failed", tally.passed, tally.failed);
+    if std::env::var_os("CESQL_TCK").is_none_or(|folder| folder.is_empty()) {
+        println!(
+            "skipped: the TCK of CESQL, because CESQL_TCK is not set; the README says where it is found"
+        );
+    }
     unit.and(clustered).and(doc).and(fuzzed)
 }
 

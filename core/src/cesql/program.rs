@@ -116,6 +116,12 @@ impl Attribute {
         matches!(&*self.name, "specversion" | "id" | "source" | "type")
     }
 
+    /// The text that the event has for it under its own name, unless it is typed otherwise.
+    pub(super) fn text_of<'e>(&self, event: &'e Event) -> Option<&'e str> {
+        let found = event.attributes().iter().find(|attribute| *attribute.name == *self.name)?;
+        (found.value_type == ValueType::String).then_some(&*found.value)
+    }
+
     /// What the event has for it.
     pub(crate) fn of<'e>(&self, event: &'e Event) -> Option<Value<'e>> {
         if self.kind == AttributeKind::SpecVersion {

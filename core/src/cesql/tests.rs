@@ -6,11 +6,13 @@
 use super::{ErrorKind, Expression};
 use crate::event::{Event, EventBuilder};
 
+mod comparisons;
 mod functions;
 mod limits;
 mod messages;
 mod operators;
 mod syntax;
+mod whole;
 
 /// The event of the tables.
 fn event() -> Event {

@@ -21,8 +21,10 @@ macro_rules! on_every_deployment {
     };
 }
 
+mod attributes;
 mod dead_letters;
 mod delivery;
+mod expressions;
 mod fidelity;
 mod filters;
 mod ingress;

@@ -92,6 +92,21 @@ fn an_error_of_an_evaluation_says_where_and_what() {
     }
 }
 
+/// SQLS-02
+#[test]
+fn the_kinds_of_errors_are_named_as_the_specification_names_them() {
+    for (kind, name) in [
+        (ErrorKind::Math, "math"),
+        (ErrorKind::Cast, "cast"),
+        (ErrorKind::MissingAttribute, "missingAttribute"),
+        (ErrorKind::MissingFunction, "missingFunction"),
+        (ErrorKind::FunctionEvaluation, "functionEvaluation"),
+        (ErrorKind::Generic, "generic"),
+    ] {
+        assert_eq!(serde_json::to_value(kind).expect("it is JSON"), name);
+    }
+}
+
 /// SQLG-04, SQLG-09, SQLS-16, X-10
 #[test]
 fn what_may_be_meant_otherwise_is_remarked() {

@@ -27,6 +27,13 @@ fn operators_bind_in_their_order() {
         ("a * b LIKE 'x'", "a * (b LIKE 'x')"),
         ("a = b LIKE 'x'", "a = (b LIKE 'x')"),
         ("a = b IN (1)", "a = (b IN (1))"),
+        ("a + b IN (1)", "a + (b IN (1))"),
+        ("-a IN (1)", "(-a) IN (1)"),
+        ("a IN (1) LIKE 'x'", "(a IN (1)) LIKE 'x'"),
+        ("EXISTS a LIKE 'x'", "(EXISTS a) LIKE 'x'"),
+        ("EXISTS a IN (TRUE)", "(EXISTS a) IN (TRUE)"),
+        ("EXISTS a = b", "(EXISTS a) = b"),
+        ("a = EXISTS b", "a = (EXISTS b)"),
         ("a NOT LIKE 'x' NOT IN (1)", "(a NOT LIKE 'x') NOT IN (1)"),
         ("a + b * c", "a + (b * c)"),
         ("a * b + c", "(a * b) + c"),
@@ -133,7 +140,7 @@ fn a_sign_behind_a_value_is_an_operator() {
     ]);
 }
 
-/// SQLG-07, SQLG-10, SQLG-12
+/// SQLG-02, SQLG-07, SQLG-10, SQLG-12
 #[test]
 fn what_is_no_expression_is_refused() {
     for source in [
