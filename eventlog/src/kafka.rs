@@ -24,4 +24,3 @@ mod wire;
 
 pub use self::config::KafkaConfig;
 pub use self::log::{KafkaError, KafkaLog};
-pub use self::producer::StartError;

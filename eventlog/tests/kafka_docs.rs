@@ -12,9 +12,8 @@ fn the_page_lists_every_property_that_is_set_or_refused_with_its_reason() {
         String::from("| property | value | may be changed | where | reason |\n|---|---|---|---|---|\n");
     for rule in table() {
         let clients = match rule.clients {
-            Clients::Producer => "producer",
+            Clients::Appends => "appends",
             Clients::Ownership => "ownership",
-            Clients::Both => "both",
         };
         let kind = match rule.kind {
             PropertyKind::Fixed => "no",

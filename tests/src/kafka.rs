@@ -128,15 +128,22 @@ impl Split {
         self.triggers_ready().await;
     }
 
-    /// Waits until each dispatcher that runs owns some partitions, and together they own all.
+    /// Waits until each dispatcher that runs owns its share of the partitions, and together they own all: none moves
+    /// any more, and takes what was counted there with it.
     ///
     /// # Panics
     /// When that takes longer than the deadline.
     pub async fn shared(&self) {
-        wait::until("each dispatcher to own partitions", async || {
-            for dispatcher in self.dispatchers.iter().filter(|dispatcher| dispatcher.is_running()) {
+        wait::until("each dispatcher to own its share", async || {
+            let running = || self.dispatchers.iter().filter(|dispatcher| dispatcher.is_running());
+            let count = running().count();
+            for dispatcher in running() {
+                let partitions = dispatcher.admin().partitions().await?;
                 let triggers = dispatcher.admin().triggers().await?;
-                if triggers.iter().any(|(_, status)| status.partitions.is_empty()) {
+                let has_share = |status: &TriggerStatus| {
+                    partitions.get(&status.broker).is_some_and(|all| status.partitions.len() >= all / count)
+                };
+                if !triggers.iter().all(|(_, status)| has_share(status)) {
                     return Err(format!("{triggers:?}"));
                 }
             }
@@ -173,7 +180,7 @@ impl Split {
         for service in &mut started {
             service.ready().await;
         }
-        self.owned().await;
+        self.shared().await;
     }
 }
 

@@ -16,7 +16,7 @@ use super::KafkaConfig;
 use super::cursors::Cursors;
 use super::fetch::Fetcher;
 use super::ownership::{Departure, KafkaOwnership};
-use super::producer::{Producer, StartError};
+use super::producer::Producer;
 use super::properties::{self, PropertyError};
 use super::topics::Topics;
 use super::wire::Cluster;
@@ -47,9 +47,6 @@ pub enum KafkaError {
     /// A property of librdkafka that Trigon does not let be set, or that does not exist.
     #[error(transparent)]
     Property(#[from] PropertyError),
-    /// librdkafka did not start.
-    #[error(transparent)]
-    Start(#[from] StartError),
 }
 
 /// How long a log may take to close.
@@ -64,7 +61,7 @@ impl KafkaLog {
         properties::check(&config.properties)?;
         let cluster = Cluster::new(&config);
         Ok(Self {
-            producer: Producer::start(&config)?,
+            producer: Producer::start(&config, &cluster),
             topics: Topics::new(cluster.clone(), &config),
             cursors: Cursors::new(cluster.clone()),
             fetcher: Fetcher::new(cluster),

@@ -1,8 +1,7 @@
 //! Which properties of librdkafka Trigon sets, which ones a user may change, and why.
 //!
-//! One [`table`] says it; both clients are configured from it, and so is whatever prints it. A property that is not in
-//! the table is the user's: librdkafka says whether there is such a one. Deliberately not here: our own connections,
-//! which know nothing of librdkafka's properties.
+//! One [`table`] says it; librdkafka's client and our own appends are configured from it, and so is whatever prints it.
+//! A property that is not in the table is the user's: librdkafka says whether there is such a one.
 
 use std::collections::BTreeMap;
 
@@ -12,9 +11,13 @@ use rdkafka::error::KafkaError;
 
 use self::table::RULES;
 use super::KafkaConfig;
+use super::records::Compression;
 use super::security::Security;
 
 mod table;
+
+/// librdkafka's default of `batch.size`, in bytes.
+const DEFAULT_BATCH_BYTES: usize = 1_000_000;
 
 /// What Trigon does about one property of librdkafka.
 #[derive(Debug)]
@@ -33,15 +36,13 @@ pub struct PropertyRule {
     pub reason: &'static str,
 }
 
-/// The clients of librdkafka's that Trigon runs.
+/// Whom a property concerns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Clients {
-    /// The one that appends.
-    Producer,
-    /// The one that tells which partitions are ours.
+    /// Trigon's own appends, which know the properties of librdkafka's producer by name.
+    Appends,
+    /// The client of librdkafka's that tells which partitions are ours.
     Ownership,
-    /// Both.
-    Both,
 }
 
 /// Whether a user may change a property.
@@ -116,15 +117,45 @@ pub fn check(properties: &BTreeMap<String, String>) -> Result<(), PropertyError>
     properties.iter().try_for_each(|(name, value)| check_one(name, value))
 }
 
-/// The configuration of one client.
-pub(crate) fn client_config(client: Clients, config: &KafkaConfig, security: &Security) -> ClientConfig {
+/// How appends are compressed.
+pub(super) fn compression(config: &KafkaConfig) -> Compression {
+    let text = users(config, "compression.type").unwrap_or_default();
+    compression_of(text).unwrap_or_default()
+}
+
+/// How large the batches of appends become, in bytes.
+pub(super) fn batch_bytes(config: &KafkaConfig) -> usize {
+    let text = users(config, "batch.size").unwrap_or_default();
+    text.parse().unwrap_or(DEFAULT_BATCH_BYTES).min(config.max_record_bytes)
+}
+
+fn users<'a>(config: &'a KafkaConfig, name: &str) -> Option<&'a str> {
+    let rule = RULES.iter().find(|rule| rule.name == name)?;
+    rule.names().find_map(|name| config.properties.get(name)).map(String::as_str)
+}
+
+fn compression_of(text: &str) -> Option<Compression> {
+    match text {
+        "none" => Some(Compression::None),
+        "gzip" => Some(Compression::Gzip),
+        "lz4" => Some(Compression::Lz4),
+        "zstd" => Some(Compression::Zstd),
+        _ => None,
+    }
+}
+
+/// The configuration of the client that tells which partitions are ours.
+pub(crate) fn client_config(config: &KafkaConfig, security: &Security) -> ClientConfig {
     let mut native = ClientConfig::new();
     // Whoever reads the logs chooses their level with the filter of `tracing`.
     native.set_log_level(RDKafkaLogLevel::Info);
-    for (name, value) in &config.properties {
+    let is_of_appends = |name: &str| {
+        RULES.iter().any(|rule| rule.clients == Clients::Appends && rule.names().any(|known| known == name))
+    };
+    for (name, value) in config.properties.iter().filter(|(name, _)| !is_of_appends(name)) {
         native.set(name, value);
     }
-    for rule in RULES.iter().filter(|rule| rule.clients == client || rule.clients == Clients::Both) {
+    for rule in RULES.iter().filter(|rule| rule.clients == Clients::Ownership) {
         let is_users = rule.names().any(|name| config.properties.contains_key(name));
         if rule.kind == PropertyKind::Defaulted && is_users {
             continue;
@@ -155,6 +186,10 @@ fn check_one(name: &str, value: &str) -> Result<(), PropertyError> {
         return Err(PropertyError::Fixed { name: name.to_owned(), reason: rule.reason });
     }
     match ClientConfig::new().set(name, value).create_native_config() {
+        Ok(_) if name.starts_with("compression.") && compression_of(value).is_none() => {
+            let message = format!("{value} is not written; none, gzip, lz4 and zstd are");
+            Err(PropertyError::Invalid { name: name.to_owned(), message })
+        }
         Ok(_) => Ok(()),
         Err(KafkaError::ClientConfig(_, message, _, _)) if message.starts_with("No such configuration") => {
             Err(PropertyError::Unknown { name: name.to_owned(), nearest: nearest(name) })
@@ -231,43 +266,59 @@ mod tests {
 
     #[test]
     fn an_unknown_property_is_refused_with_the_one_that_may_be_meant() {
-        let refused = check(&properties("linger.sm", "1")).unwrap_err();
-        assert_eq!(refused.to_string(), "librdkafka has no property linger.sm; is it linger.ms?");
+        let refused = check(&properties("batch.sise", "1")).unwrap_err();
+        assert_eq!(refused.to_string(), "librdkafka has no property batch.sise; is it batch.size?");
         let refused = check(&properties("retention", "1")).unwrap_err();
         assert_eq!(refused.to_string(), "librdkafka has no property retention");
     }
 
     #[test]
-    fn a_value_that_librdkafka_does_not_take_is_refused() {
-        let refused = check(&properties("linger.ms", "soon")).unwrap_err();
-        assert!(matches!(refused, PropertyError::Invalid { .. }), "{refused:?}");
+    fn a_value_that_librdkafka_does_not_take_is_refused_and_so_is_one_that_we_do_not() {
+        for (name, value) in
+            [("batch.size", "large"), ("compression.type", "best"), ("compression.codec", "snappy")]
+        {
+            let refused = check(&properties(name, value)).unwrap_err();
+            assert!(matches!(refused, PropertyError::Invalid { .. }), "{refused:?}");
+        }
     }
 
     #[test]
     fn a_users_value_wins_over_a_default_under_any_of_its_names() {
-        let config = config(properties("queue.buffering.max.ms", "7"));
-        let native = client_config(Clients::Producer, &config, &Security::default());
-        assert_eq!(native.get("linger.ms"), None);
-        assert_eq!(native.get("queue.buffering.max.ms"), Some("7"));
+        let config = config(properties("auto.commit.interval.ms", "7"));
+        let native = client_config(&config, &Security::default());
+        assert_eq!(native.get("auto.commit.interval.ms"), Some("7"));
+    }
+
+    #[test]
+    fn appends_are_what_a_user_says_or_the_default() {
+        let config = |name, value| config(properties(name, value));
+        assert_eq!(compression(&config("compression.codec", "zstd")), Compression::Zstd);
+        assert_eq!(compression(&config("client.id", "x")), Compression::Lz4);
+        assert_eq!(batch_bytes(&config("batch.size", "50000")), 50_000);
+        assert_eq!(batch_bytes(&config("client.id", "x")), DEFAULT_BATCH_BYTES);
+        let native = client_config(&config("compression.codec", "zstd"), &Security::default());
+        assert_eq!(native.get("compression.codec"), None);
+    }
+
+    #[test]
+    fn what_the_table_says_of_appends_is_so() {
+        let said = |name| RULES.iter().find(|rule| rule.name == name).map(|rule| rule.value.to_string());
+        assert_eq!(said("batch.size"), Some(DEFAULT_BATCH_BYTES.to_string()));
+        assert_eq!(compression_of(&said("compression.type").unwrap()), Some(Compression::default()));
     }
 
     #[test]
     fn what_the_table_does_not_name_is_passed_on() {
         let passed = properties("socket.keepalive.enable", "false");
         assert_eq!(check(&passed), Ok(()));
-        let native = client_config(Clients::Ownership, &config(passed), &Security::default());
+        let native = client_config(&config(passed), &Security::default());
         assert_eq!(native.get("socket.keepalive.enable"), Some("false"));
     }
 
     #[test]
-    fn both_clients_are_made_of_the_table() {
-        let config = config(BTreeMap::new());
-        let producer = client_config(Clients::Producer, &config, &Security::default());
-        assert_eq!(producer.get("bootstrap.servers"), Some("a:1,b:2"));
-        assert_eq!(producer.get("acks"), Some("all"));
-        assert_eq!(producer.get("group.id"), None);
-        assert!(producer.create_native_config().is_ok());
-        let ownership = client_config(Clients::Ownership, &config, &Security::default());
+    fn the_client_is_made_of_the_table() {
+        let ownership = client_config(&config(BTreeMap::new()), &Security::default());
+        assert_eq!(ownership.get("bootstrap.servers"), Some("a:1,b:2"));
         assert_eq!(ownership.get("group.id"), Some("trigon"));
         assert_eq!(ownership.get("session.timeout.ms"), Some("6000"));
         assert_eq!(ownership.get("acks"), None);
@@ -280,7 +331,7 @@ mod tests {
             tls: Some(Tls { ca: Some("the authority".to_owned()), ..Tls::default() }),
             sasl: Some(Sasl::ScramSha512(Login { user: "u".to_owned(), password: Secret::new("hunter2") })),
         };
-        let native = client_config(Clients::Producer, &config(BTreeMap::new()), &security);
+        let native = client_config(&config(BTreeMap::new()), &security);
         assert_eq!(native.get("security.protocol"), Some("sasl_ssl"));
         assert_eq!(native.get("sasl.mechanism"), Some("SCRAM-SHA-512"));
         assert_eq!(native.get("sasl.username"), Some("u"));

@@ -1,4 +1,4 @@
-//! Records out of the bytes of Kafka's answers: record batches of format 2, one record after the other.
+//! Records out of the bytes of Kafka's answers, and into those of requests: record batches of format 2.
 //!
 //! The checksum is verified before anything of a batch is believed. Records share the bytes of their batch. What is
 //! not for readers is left out: control records, and records of transactions that were aborted.
@@ -13,6 +13,10 @@ use bytestring::ByteString;
 use kafka_protocol::messages::fetch_response::AbortedTransaction;
 use trigon_core::name::Offset;
 use trigon_core::record::{Record, Timestamp};
+
+pub(super) use self::encode::{Compression, Numbering, ProducerId, encode};
+
+mod encode;
 
 /// The largest batch once it is decompressed, in bytes. Kafka bounds only the compressed size.
 pub(super) const MAX_BATCH: usize = 64 << 20;

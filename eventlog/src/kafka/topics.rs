@@ -230,6 +230,16 @@ impl Topics {
         Ok(differing)
     }
 
+    /// The largest batch that a topic takes, in bytes; `None` when it is not known.
+    pub(super) async fn max_message_bytes(&self, topic: &TopicName) -> Option<usize> {
+        const SETTING: &str = "max.message.bytes";
+        let wanted = BTreeMap::from([(SETTING.to_owned(), String::new())]);
+        let settings = self.settings_of(topic, &wanted).await;
+        let settings = settings
+            .inspect_err(|setback| tracing::debug!(%topic, ?setback, "the limit of a topic is not known"));
+        settings.ok()?.get(SETTING)?.parse().ok()
+    }
+
     /// The settings that a topic has, of those that are wanted.
     async fn settings_of(
         &self,

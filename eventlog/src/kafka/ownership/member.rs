@@ -20,7 +20,7 @@ use super::holdings::Holdings;
 use super::{Desk, LOCKED};
 use crate::kafka::KafkaConfig;
 use crate::kafka::native;
-use crate::kafka::properties::{self, Clients};
+use crate::kafka::properties;
 use crate::kafka::security::Security;
 
 /// How long the thread sleeps in librdkafka: no longer, because the dispatcher has no means to wake it.
@@ -108,8 +108,7 @@ impl Member {
             decisions: Mutex::default(),
             is_closing: AtomicBool::new(false),
         };
-        let consumer =
-            properties::client_config(Clients::Ownership, config, &security).create_with_context(context)?;
+        let consumer = properties::client_config(config, &security).create_with_context(context)?;
         Ok(Self { consumer, security, subscribed: BTreeSet::new(), revoked: None, complaint: None })
     }
 

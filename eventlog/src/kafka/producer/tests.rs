@@ -1,10 +1,13 @@
 //! The producer against a real Kafka, and against librdkafka's mock cluster where Kafka has to fail on command.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use tokio::sync::watch;
+use tokio::time::sleep;
 use trigon_core::name::{Offset, PartitionId};
 use trigon_core::record::Timestamp;
 
@@ -28,7 +31,7 @@ fn sized(bytes: usize) -> Record {
 }
 
 fn start(config: &KafkaConfig) -> Producer {
-    Producer::start(config).expect("librdkafka takes the configuration")
+    Producer::start(config, &Cluster::new(config))
 }
 
 async fn append(
@@ -182,87 +185,40 @@ async fn a_record_over_the_topics_limit_is_refused_with_that_limit() {
     producer.close().await;
 }
 
-/// Kafka refuses a batch for its size although each of its records fits: nobody is to blame for that but us.
+/// Kafka refuses a batch for its size although each of its records fits: nobody is to notice.
 #[tokio::test(flavor = "multi_thread")]
 async fn batches_become_as_small_as_a_topic_wants_them() {
     let topics = Topics::of(&test_server::address());
-    let topic = TopicName::external(fresh("small"));
-    topics.create(&topic, 1, &[("max.message.bytes", "100000")]).await;
     let producer = start(&config(&test_server::address()));
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let records = std::iter::repeat_with(|| sized(10_000)).take(20).collect();
-        match append(&producer, &topic, records).await {
-            Ok(positions) => break assert_eq!(positions.len(), 20),
-            Err(AppendError::Unavailable(_) | AppendError::Failed(_)) => {
-                assert!(Instant::now() < deadline, "they stay too large")
-            }
-            Err(error) => panic!("{error:?}"),
-        }
-        sleep(Duration::from_millis(20)).await;
+    for limit in ["100000", "11000"] {
+        let topic = TopicName::external(fresh("small"));
+        topics.create(&topic, 1, &[("max.message.bytes", limit)]).await;
+        let records: Vec<_> = std::iter::repeat_with(|| sized(10_000)).take(20).collect();
+        let positions = append(&producer, &topic, records.clone()).await.expect("Kafka takes it");
+        let expected: Vec<_> =
+            (0..20).map(|n| Position { partition: PartitionId(0), offset: Offset(n) }).collect();
+        assert_eq!(positions, expected);
+        assert_eq!(topics.read(&topic, 0, 20), records);
     }
     producer.close().await;
 }
 
-/// Or one topic would slow down all others.
+/// One that is too large is refused by itself.
 #[tokio::test(flavor = "multi_thread")]
-async fn batches_do_not_become_tiny_for_a_topic_and_it_is_told_why() {
+async fn a_record_that_is_too_large_does_not_take_its_neighbours_with_it() {
     let topics = Topics::of(&test_server::address());
-    let topic = TopicName::external(fresh("tiny"));
+    let topic = TopicName::external(fresh("small"));
     topics.create(&topic, 1, &[("max.message.bytes", "20000")]).await;
-    let producer = start(&config(&test_server::address()));
-    let before = producer.shared.limits.batch_bytes();
-    let deadline = Instant::now() + DEADLINE;
-    loop {
-        let records = std::iter::repeat_with(|| sized(10_000)).take(20).collect();
-        match append(&producer, &topic, records).await {
-            Err(AppendError::Unavailable(reason)) => break assert!(reason.contains("65536"), "{reason}"),
-            // A first part went alone.
-            Err(AppendError::Failed(_)) => assert!(Instant::now() < deadline, "it is never told"),
-            other => panic!("{other:?}"),
-        }
+    let producer = Arc::new(start(&config(&test_server::address())));
+    let mut appends = JoinSet::new();
+    for n in 0..40 {
+        let (appending, topic) = (Arc::clone(&producer), topic.clone());
+        let size = if n == 20 { 30_000 } else { 1_000 };
+        appends.spawn(async move { append(&appending, &topic, vec![sized(size)]).await });
     }
-    assert_eq!(producer.shared.limits.batch_bytes(), before);
-    producer.close().await;
-}
-
-/// A topic as Trigon makes it takes what Trigon sends, from the first batch on.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_topic_of_our_own_takes_a_large_append_at_once() {
-    let topics = Topics::of(&test_server::address());
-    let topic = TopicName::external(fresh("own"));
-    topics.create(&topic, 1, &[("max.message.bytes", "165536")]).await;
-    let config = KafkaConfig { max_record_bytes: 100_000, ..config(&test_server::address()) };
-    let producer = start(&config);
-    let records = std::iter::repeat_with(|| sized(10_000)).take(50).collect();
-    let positions = append(&producer, &topic, records).await.expect("Kafka takes it");
-    assert_eq!(positions.len(), 50);
-    producer.close().await;
-}
-
-/// A part that fits is stored and the rest is refused: that must not go on for ever.
-#[tokio::test(flavor = "multi_thread")]
-async fn batches_become_smaller_also_when_a_part_was_stored() {
-    let topics = Topics::of(&test_server::address());
-    let topic = TopicName::external(fresh("small"));
-    topics.create(&topic, 2, &[("max.message.bytes", "100000")]).await;
-    let producer = start(&config(&test_server::address()));
-    let keyed = |key: &str, bytes| Record { key: Some(Bytes::from(key.to_owned())), ..sized(bytes) };
-    // Keys of two partitions: the one record of the second fits.
-    let mut records: Vec<_> = std::iter::repeat_with(|| keyed("a", 10_000)).take(50).collect();
-    records.extend((0..8).map(|n| keyed(&n.to_string(), 100)));
-    let deadline = Instant::now() + DEADLINE;
-    let mut in_part = 0;
-    loop {
-        match append(&producer, &topic, records.clone()).await {
-            Ok(positions) => break assert_eq!(positions.len(), 58),
-            Err(AppendError::Failed(_)) => in_part += 1,
-            Err(error) => panic!("{error:?}"),
-        }
-        assert!(Instant::now() < deadline, "they stay too large");
-        sleep(Duration::from_millis(20)).await;
-    }
-    assert!(in_part > 0, "nothing was stored in part");
+    let answers = appends.join_all().await;
+    let refused: Vec<_> = answers.iter().filter_map(|answer| answer.as_ref().err()).collect();
+    assert_eq!(refused, [&AppendError::TooLarge { size: 30_000, limit: 20_000 }]);
     producer.close().await;
 }
 
@@ -284,8 +240,7 @@ async fn a_full_queue_is_busy_at_once_and_empties_by_the_deadline() {
     };
     let begin = Instant::now();
     waiting.spawn(waits);
-    eventually("the queue is full", || producer.shared.gate.admit(Load { records: 1, bytes: 1 }).is_none())
-        .await;
+    eventually("the queue is full", || producer.gate.admit(Load { records: 1, bytes: 1 }).is_none()).await;
     assert_eq!(append(&producer, &topic, vec![plain(0)]).await, Err(AppendError::Busy));
     let answer = waiting.join_next().await.expect("one waits").expect("it does not panic");
     let Err(AppendError::Unavailable(reason)) = answer else { panic!("{answer:?}") };
@@ -337,9 +292,9 @@ async fn an_append_without_an_answer_may_be_stored() {
     producer.close().await;
 }
 
-/// A fatal error ends a client of librdkafka's for good; a new one takes its place.
+/// Without numbers nothing is sent, and it says why until there are some.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_fatal_error_heals_by_itself() {
+async fn numbers_that_are_refused_are_asked_for_again() {
     let cluster: MockCluster<'_, DefaultProducerContext> =
         MockCluster::new(1).expect("a mock cluster starts");
     let topic = TopicName::external("orders");
@@ -348,71 +303,111 @@ async fn a_fatal_error_heals_by_itself() {
     cluster.request_errors(RDKafkaApiKey::InitProducerId, &denied);
     let producer = start(&config(&cluster.bootstrap_servers()));
     let reason = refuses(&producer).await;
-    assert!(reason.contains("authorization"), "{reason}");
+    assert!(reason.contains("not authorised"), "{reason}");
     append_at_last(&producer, &topic).await;
     eventually("the producer is well again", || producer.health() == Health::Writable).await;
     producer.close().await;
 }
 
-/// Certificates and passwords rotate while events come in.
+/// A leader that is asked too early or too late, and followers that are away for a moment: nobody is to notice.
 #[tokio::test(flavor = "multi_thread")]
-async fn new_security_takes_effect_without_a_restart() {
+async fn what_passes_is_waited_for_and_stored_once() {
+    let cluster: MockCluster<'_, DefaultProducerContext> =
+        MockCluster::new(1).expect("a mock cluster starts");
+    let topic = TopicName::external("orders");
+    cluster.create_topic(topic.as_str(), 1, 1).expect("a topic can be made");
+    let producer = start(&config(&cluster.bootstrap_servers()));
+    append(&producer, &topic, vec![plain(0)]).await.expect("the cluster takes it");
+    let passing = [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS_AFTER_APPEND,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_REQUEST_TIMED_OUT,
+    ];
+    cluster.request_errors(RDKafkaApiKey::Produce, &passing);
+    let positions = append(&producer, &topic, vec![plain(1)]).await.expect("the cluster takes it");
+    assert_eq!(positions, [Position { partition: PartitionId(0), offset: Offset(1) }]);
+    producer.close().await;
+}
+
+/// Kafka forgets a producer that it has not heard of for a day: the next batch is numbered anew.
+#[tokio::test(flavor = "multi_thread")]
+async fn numbers_that_kafka_does_not_know_any_more_are_replaced() {
+    let cluster: MockCluster<'_, DefaultProducerContext> =
+        MockCluster::new(1).expect("a mock cluster starts");
+    let topic = TopicName::external("orders");
+    cluster.create_topic(topic.as_str(), 1, 1).expect("a topic can be made");
+    let producer = start(&config(&cluster.bootstrap_servers()));
+    append(&producer, &topic, vec![plain(0)]).await.expect("the cluster takes it");
+    for forgotten in [
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID,
+        RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+    ] {
+        cluster.request_errors(RDKafkaApiKey::Produce, &[forgotten]);
+        append(&producer, &topic, vec![plain(1)]).await.expect("the cluster takes it");
+    }
+    producer.close().await;
+}
+
+/// A password that is rotated wrongly must not end what works: the connections that are open serve on.
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_security_does_not_end_what_works() {
     let topics = Topics::of(&test_server::address());
     let topic = topics.fresh(1).await;
     let login = Login { user: "trigon".to_owned(), password: Secret::new("hunter2") };
+    // The listener knows no SASL.
     let wrong = Security { tls: None, sasl: Some(Sasl::Plain(login)) };
     let (rotate, security) = watch::channel(Arc::new(Security::default()));
     let producer = start(&KafkaConfig { security, ..config(&test_server::address()) });
     append(&producer, &topic, vec![plain(0)]).await.expect("Kafka takes it");
-    // The listener knows no SASL.
     rotate.send_replace(Arc::new(wrong));
-    let reason = refuses(&producer).await;
-    assert!(!reason.contains("hunter2"), "{reason}");
+    append(&producer, &topic, vec![plain(1)]).await.expect("Kafka takes it");
     rotate.send_replace(Arc::new(Security::default()));
-    append_at_last(&producer, &topic).await;
-    eventually("the producer is well again", || producer.health() == Health::Writable).await;
+    append(&producer, &topic, vec![plain(2)]).await.expect("Kafka takes it");
     producer.close().await;
 }
 
-/// Also what an earlier client took.
 #[tokio::test(flavor = "multi_thread")]
-async fn closing_waits_for_what_a_replaced_client_took() {
+async fn closing_waits_for_what_was_taken() {
     let topics = Topics::of(&test_server::address());
     let topic = topics.fresh(1).await;
-    // Long enough that nothing is sent before the client is replaced.
-    let properties = [("linger.ms".to_owned(), "2000".to_owned())].into();
-    let producer = start(&KafkaConfig { properties, ..config(&test_server::address()) });
+    let producer = start(&config(&test_server::address()));
     let mut appending = Box::pin(append(&producer, &topic, vec![plain(0)]));
-    let early = timeout(Duration::from_millis(100), &mut appending).await;
-    assert!(early.is_err(), "it was sent at once: {early:?}");
-    producer.shared.replace().expect("a client starts");
+    let early = timeout(Duration::ZERO, &mut appending).await;
+    assert!(early.is_err(), "it was answered at once: {early:?}");
     producer.close().await;
-    let answer = timeout(Duration::from_millis(100), appending).await.expect("it was waited for");
+    let answer = timeout(Duration::ZERO, appending).await.expect("it was waited for");
     assert_eq!(answer.expect("Kafka takes it").len(), 1);
+    let refused = append(&producer, &topic, vec![plain(0)]).await;
+    assert!(matches!(refused, Err(AppendError::Unavailable(_))), "{refused:?}");
 }
 
-/// A client that takes over leaves nothing behind.
+/// KAF-09: many at once, and each key's records are in the order in which they were appended.
 #[tokio::test(flavor = "multi_thread")]
-async fn appends_in_flight_survive_a_new_client() {
+async fn records_of_a_key_stay_in_order_and_each_has_a_place_of_its_own() {
     let topics = Topics::of(&test_server::address());
     let topic = topics.fresh(3).await;
     let producer = Arc::new(start(&config(&test_server::address())));
-    let mut appends = JoinSet::new();
-    for n in 0..200 {
-        let (appending, topic) = (producer.clone(), topic.clone());
-        appends.spawn(async move { append(&appending, &topic, vec![plain(n); 5]).await });
-        if n % 50 == 25 {
-            producer.shared.replace().expect("a client starts");
-        }
+    let mut keys = JoinSet::new();
+    for key in 0..20 {
+        let (producer, topic) = (Arc::clone(&producer), topic.clone());
+        keys.spawn(async move {
+            let mut at = Vec::new();
+            for n in 0..20 {
+                let record = Record { key: Some(Bytes::from(key.to_string())), ..plain(n) };
+                let free = plain(n);
+                let positions = append(&producer, &topic, vec![record, free]).await.expect("Kafka takes it");
+                at.extend(positions);
+            }
+            at
+        });
     }
-    let mut stored = std::collections::BTreeSet::new();
-    while let Some(answer) = appends.join_next().await {
-        let positions = answer.expect("it does not panic").expect("Kafka takes it");
-        let before = stored.len();
-        let count = positions.len();
-        stored.extend(positions);
-        assert_eq!(stored.len(), before + count, "a position was given twice");
+    let mut all = BTreeSet::new();
+    for at in keys.join_all().await {
+        let keyed: Vec<_> = at.iter().step_by(2).collect();
+        assert!(keyed.is_sorted_by(|a, b| a.partition == b.partition && a.offset < b.offset), "{keyed:?}");
+        all.extend(at);
     }
-    assert_eq!(stored.len(), 1_000);
+    assert_eq!(all.len(), 800, "a place was given twice");
     producer.close().await;
 }

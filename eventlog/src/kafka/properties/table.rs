@@ -6,18 +6,8 @@ use super::{Clients, PropertyKind, PropertyRule, PropertyValue};
 use crate::REVOKE_DEADLINE;
 use crate::kafka::security::{HostNames, Identity, Login, Sasl, Security, Tls};
 
-use Clients::{Both, Ownership, Producer};
+use Clients::{Appends, Ownership};
 use PropertyValue::{From, Text, Unset};
-
-/// What a record may be larger on the wire than `max_record_bytes` counts, at most: the lengths and
-/// numbers of its fields, for 10 000 headers.
-const FRAMING: usize = 256 << 10;
-
-/// The largest that librdkafka takes for `message.max.bytes`.
-const LARGEST_MESSAGE: usize = 1_000_000_000;
-
-/// How often librdkafka looks for records past their deadline.
-const EXPIRY_SCAN: Duration = Duration::from_secs(1);
 
 /// How long the poll loop may stand still: past it the partitions go to others.
 const STANDSTILL: Duration = Duration::from_secs(30);
@@ -26,8 +16,9 @@ const _: () = assert!(STANDSTILL.as_secs() > REVOKE_DEADLINE.as_secs());
 const SECURITY: &str =
     "comes with the other settings of the connection's security, for all clients at once, and is rotated";
 const STORES: &str = "certificates and keys come as PEM with the settings of the connection's security";
-const QUEUE: &str = "the queue of appends is bounded before librdkafka's: it answers at once when it is full, also \
-                     while a client is replaced";
+const QUEUE: &str = "the queue of appends has bounds of its own, and answers at once when it is full";
+const NO_WAIT: &str =
+    "what comes while a request is under way goes together with the next, so that nothing waits";
 
 /// Everything that is set or refused.
 pub(super) static RULES: &[PropertyRule] = &[
@@ -35,171 +26,142 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "bootstrap.servers",
         &["metadata.broker.list"],
-        Both,
+        Ownership,
         From("what --kafka says", |config, _| Some(config.bootstrap.join(","))),
         "is what --kafka says, and the other connections have to begin at the same brokers",
     ),
     defaulted(
         "client.id",
         &[],
-        Both,
+        Ownership,
         Text("trigon"),
         "names Trigon in the brokers' logs, metrics and quotas",
     ),
-    // Durability and order.
-    fixed(
-        "enable.idempotence",
-        &[],
-        Producer,
-        Text("true"),
-        "a repeated request must not store a record twice or out of order",
-    ),
-    fixed(
-        "acks",
-        &["request.required.acks"],
-        Producer,
-        Text("all"),
-        "a 202 promises that the event is on all in-sync replicas",
-    ),
-    fixed(
-        "retries",
-        &["message.send.max.retries"],
-        Producer,
-        Unset,
-        "an append is tried again until its deadline",
-    ),
-    fixed("transactional.id", &[], Producer, Unset, "appends are independent of one another"),
-    fixed("transaction.timeout.ms", &[], Producer, Unset, "appends are independent of one another"),
-    fixed(
+    // Appends.
+    own("enable.idempotence", &[], "a repeated request must not store a record twice or out of order"),
+    own("acks", &["request.required.acks"], "a 202 promises that the event is on all in-sync replicas"),
+    own("retries", &["message.send.max.retries"], "an append is tried again until its deadline"),
+    own("transactional.id", &[], "appends are independent of one another"),
+    own("transaction.timeout.ms", &[], "appends are independent of one another"),
+    own(
         "enable.gapless.guarantee",
         &[],
-        Producer,
-        Unset,
         "one refused record would be fatal for all others; who sent it is told instead",
     ),
-    fixed("queuing.strategy", &[], Producer, Unset, "the records of an append keep their order"),
-    fixed(
+    own("queuing.strategy", &[], "the records of a key keep their order"),
+    own(
         "partitioner",
         &[],
-        Producer,
-        Text("murmur2_random"),
-        "an event with a partitionkey goes where Kafka's own clients would put it (KAF-09)",
+        "an event with a partitionkey goes where Kafka's own clients would put it, by murmur2 (KAF-09)",
     ),
-    fixed(
-        "delivery.report.only.error",
-        &[],
-        Producer,
-        Text("false"),
-        "who appends waits for the report of success",
-    ),
-    // Deadlines and bounds of appends.
-    fixed(
+    own("delivery.report.only.error", &[], "who appends waits for the report of success"),
+    own(
         "message.timeout.ms",
         &["delivery.timeout.ms"],
-        Producer,
-        From("the append deadline, less a second", |config, _| {
-            let deadline = config.append_deadline;
-            Some(milliseconds(deadline.saturating_sub(EXPIRY_SCAN).max(deadline / 2)))
-        }),
         "is the append deadline: an answer later than that reaches nobody",
     ),
-    fixed("queue.buffering.max.messages", &[], Producer, Text("0"), QUEUE),
-    fixed("queue.buffering.max.kbytes", &[], Producer, Text("2147483647"), QUEUE),
-    fixed(
+    own("request.timeout.ms", &[], "follows from the append deadline"),
+    own("queue.buffering.max.messages", &[], QUEUE),
+    own("queue.buffering.max.kbytes", &[], QUEUE),
+    own("queue.buffering.backpressure.threshold", &[], QUEUE),
+    own(
         "message.max.bytes",
         &[],
-        Producer,
-        From("the largest record and its framing", |config, _| {
-            let bytes = config.max_record_bytes.saturating_add(FRAMING).min(LARGEST_MESSAGE);
-            Some(bytes.to_string())
-        }),
         "follows from the largest record that is accepted; the topic's max.message.bytes has the last word",
     ),
-    fixed(
+    own("message.copy.max.bytes", &[], "nothing is handed to librdkafka that it could copy"),
+    own("linger.ms", &["queue.buffering.max.ms"], NO_WAIT),
+    own("sticky.partitioning.linger.ms", &[], NO_WAIT),
+    own("batch.num.messages", &[], "a batch is bounded by its bytes"),
+    own("max.in.flight.requests.per.connection", &["max.in.flight"], NO_WAIT),
+    own("retry.backoff.ms", &[], "the waits between attempts are Trigon's: 20 to 500 ms"),
+    own("retry.backoff.max.ms", &[], "the waits between attempts are Trigon's: 20 to 500 ms"),
+    own("compression.level", &[], "each algorithm has its own default"),
+    own(
         "topic.metadata.propagation.max.ms",
         &[],
-        Producer,
-        Text("0"),
-        "librdkafka would hold back the events of a topic that does not exist for 30 s; they are refused at once",
+        "the events of a topic that does not exist are refused at once",
     ),
-    // Cost of appends.
-    defaulted(
-        "linger.ms",
-        &["queue.buffering.max.ms"],
-        Producer,
-        Text("1"),
-        "every answer waits for it, and without any an append takes twice the CPU at 5 000 events/s",
-    ),
-    defaulted(
-        "compression.type",
-        &["compression.codec"],
-        Producer,
-        Text("lz4"),
-        "events of 1 KiB of JSON cost no more CPU than uncompressed, and a fraction of the network and the disks",
-    ),
+    PropertyRule {
+        name: "batch.size",
+        aliases: &[],
+        clients: Appends,
+        kind: PropertyKind::Defaulted,
+        value: Text("1000000"),
+        reason: "bytes; a topic whose max.message.bytes is less makes its own batches smaller",
+    },
+    PropertyRule {
+        name: "compression.type",
+        aliases: &["compression.codec"],
+        clients: Appends,
+        kind: PropertyKind::Defaulted,
+        value: Text("lz4"),
+        reason: "events of 1 KiB of JSON cost little more CPU than uncompressed, and a fraction of the network and the \
+                 disks; also none, gzip and zstd",
+    },
     // Learning of changes.
     defaulted(
         "topic.metadata.refresh.interval.ms",
         &[],
-        Both,
+        Ownership,
         Text("2000"),
         "new topics and partitions are picked up within seconds",
     ),
     defaulted(
         "metadata.max.age.ms",
         &[],
-        Both,
+        Ownership,
         Text("900000"),
         "would follow the refresh interval: brokers that are away for seconds must not make topics unknown",
     ),
     defaulted(
         "reconnect.backoff.max.ms",
         &[],
-        Both,
+        Ownership,
         Text("1000"),
         "a broker that is back is used within a second; librdkafka's default is 10 s",
     ),
     defaulted(
         "socket.timeout.ms",
         &[],
-        Both,
+        Ownership,
         From("the request deadline", |config, _| Some(milliseconds(config.request_deadline))),
         "a connection that answers nothing is given up within the same time as the others",
     ),
     defaulted(
         "socket.connection.setup.timeout.ms",
         &[],
-        Both,
+        Ownership,
         Text("5000"),
         "a broker that accepts connections and says nothing must not use up the append deadline",
     ),
     defaulted(
         "socket.keepalive.enable",
         &[],
-        Both,
+        Ownership,
         Text("true"),
         "connections through a NAT or a balancer outlive an idle night",
     ),
-    defaulted("enable.metrics.push", &[], Both, Text("false"), "Trigon has metrics of its own"),
+    defaulted("enable.metrics.push", &[], Ownership, Text("false"), "Trigon has metrics of its own"),
     fixed(
         "allow.auto.create.topics",
         &[],
-        Both,
+        Ownership,
         Text("false"),
         "topics are created with the Broker's settings, or not at all",
     ),
     fixed(
         "statistics.interval.ms",
         &[],
-        Both,
+        Ownership,
         Text("0"),
         "nobody reads them, and they cost with every partition",
     ),
-    fixed("enabled_events", &[], Both, Unset, "the events are those that Trigon handles"),
-    fixed("log.queue", &[], Both, Unset, "librdkafka's log lines go where Trigon's go"),
-    fixed("log_level", &[], Both, Unset, "the log filter chooses the level, target librdkafka"),
-    fixed("plugin.library.paths", &[], Both, Unset, "Trigon runs no code that it was not built with"),
-    fixed("internal.termination.signal", &[], Both, Unset, "signals are Trigon's"),
+    fixed("enabled_events", &[], Ownership, Unset, "the events are those that Trigon handles"),
+    fixed("log.queue", &[], Ownership, Unset, "librdkafka's log lines go where Trigon's go"),
+    fixed("log_level", &[], Ownership, Unset, "the log filter chooses the level, target librdkafka"),
+    fixed("plugin.library.paths", &[], Ownership, Unset, "Trigon runs no code that it was not built with"),
+    fixed("internal.termination.signal", &[], Ownership, Unset, "signals are Trigon's"),
     // Ownership.
     fixed(
         "group.id",
@@ -297,7 +259,7 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "topic.blacklist",
         &[],
-        Both,
+        Ownership,
         Unset,
         "a topic of a Broker would silently get neither events nor an owner",
     ),
@@ -305,7 +267,7 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "security.protocol",
         &[],
-        Both,
+        Ownership,
         From("from the connection's security", |_, security| {
             let protocol = match (&security.tls, &security.sasl) {
                 (None, None) => "plaintext",
@@ -320,14 +282,14 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "ssl.ca.pem",
         &[],
-        Both,
+        Ownership,
         From("the authorities' certificates", |_, security| tls(security)?.ca.clone()),
         SECURITY,
     ),
     fixed(
         "ssl.ca.location",
         &[],
-        Both,
+        Ownership,
         From("the system's authorities where none are given", |_, security| {
             tls(security)?.ca.is_none().then(|| "probe".to_owned())
         }),
@@ -336,21 +298,21 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "ssl.certificate.pem",
         &[],
-        Both,
+        Ownership,
         From("our certificate", |_, security| Some(identity(security)?.certificate.clone())),
         SECURITY,
     ),
     fixed(
         "ssl.key.pem",
         &[],
-        Both,
+        Ownership,
         From("our key", |_, security| Some(identity(security)?.key.reveal().to_owned())),
         SECURITY,
     ),
     fixed(
         "ssl.endpoint.identification.algorithm",
         &[],
-        Both,
+        Ownership,
         From("https, or none where host names are not checked", |_, security| {
             let algorithm = match tls(security)?.host_names {
                 HostNames::Checked => "https",
@@ -363,14 +325,14 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "enable.ssl.certificate.verification",
         &[],
-        Both,
+        Ownership,
         Text("true"),
         "whoever answers could read every event and every password",
     ),
     fixed(
         "sasl.mechanism",
         &["sasl.mechanisms"],
-        Both,
+        Ownership,
         From("from the connection's security", |_, security| {
             let mechanism = match security.sasl.as_ref()? {
                 Sasl::Plain(_) => "PLAIN",
@@ -385,40 +347,40 @@ pub(super) static RULES: &[PropertyRule] = &[
     fixed(
         "sasl.username",
         &[],
-        Both,
+        Ownership,
         From("the user", |_, security| Some(login(security)?.user.clone())),
         SECURITY,
     ),
     fixed(
         "sasl.password",
         &[],
-        Both,
+        Ownership,
         From("the password", |_, security| Some(login(security)?.password.reveal().to_owned())),
         SECURITY,
     ),
-    fixed("ssl.certificate.location", &[], Both, Unset, STORES),
-    fixed("ssl.key.location", &[], Both, Unset, STORES),
-    fixed("ssl.key.password", &[], Both, Unset, STORES),
-    fixed("ssl.keystore.location", &[], Both, Unset, STORES),
-    fixed("ssl.keystore.password", &[], Both, Unset, STORES),
+    fixed("ssl.certificate.location", &[], Ownership, Unset, STORES),
+    fixed("ssl.key.location", &[], Ownership, Unset, STORES),
+    fixed("ssl.key.password", &[], Ownership, Unset, STORES),
+    fixed("ssl.keystore.location", &[], Ownership, Unset, STORES),
+    fixed("ssl.keystore.password", &[], Ownership, Unset, STORES),
     fixed(
         "sasl.oauthbearer.config",
         &[],
-        Both,
+        Ownership,
         Unset,
         "the token is read from where the connection's security says",
     ),
     fixed(
         "sasl.oauthbearer.client.secret",
         &[],
-        Both,
+        Ownership,
         Unset,
         "the token is read from where the connection's security says",
     ),
     fixed(
         "enable.sasl.oauthbearer.unsecure.jwt",
         &[],
-        Both,
+        Ownership,
         Unset,
         "a token that nobody signed is no identity",
     ),
@@ -432,6 +394,11 @@ const fn fixed(
     reason: &'static str,
 ) -> PropertyRule {
     PropertyRule { name, aliases, clients, kind: PropertyKind::Fixed, value, reason }
+}
+
+/// Of our own appends, which librdkafka has no part in.
+const fn own(name: &'static str, aliases: &'static [&'static str], reason: &'static str) -> PropertyRule {
+    PropertyRule { name, aliases, clients: Appends, kind: PropertyKind::Fixed, value: Unset, reason }
 }
 
 const fn defaulted(

@@ -53,6 +53,8 @@ pub(in crate::kafka) enum Line {
     Admin,
     /// Commits and loads of cursors.
     Cursors(u8),
+    /// Records to be stored.
+    Appends,
     /// Reads that wait for new records.
     Tail,
     /// Reads of records that are there.
@@ -270,11 +272,17 @@ impl Cluster {
     /// A connection to the broker that the cluster names as its controller. In KRaft mode that is any of them, and
     /// it passes on what it is asked.
     pub(in crate::kafka) async fn controller(&self) -> Result<Arc<Connection>, WireError> {
+        let controller = self.reach().await?;
+        self.connection(controller, Line::Admin).await
+    }
+
+    /// Asks for nothing but an answer, from any broker; it names the controller.
+    pub(in crate::kafka) async fn reach(&self) -> Result<NodeId, WireError> {
         let request =
             MetadataRequest::default().with_topics(Some(Vec::new())).with_allow_auto_topic_creation(false);
         let answer = self.ask_any(&request).await?;
         self.note_nodes(&answer);
-        self.connection(NodeId(answer.controller_id.0), Line::Admin).await
+        Ok(NodeId(answer.controller_id.0))
     }
 
     /// What the cluster says of a topic, at most [`METADATA_AGE`] ago.

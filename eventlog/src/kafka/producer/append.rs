@@ -1,30 +1,57 @@
-//! One append: the reports on its records, and the answer that they add up to.
+//! One append: what became of each of its records, and the answer that they add up to.
 
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use rdkafka::error::RDKafkaErrorCode;
 use tokio::sync::oneshot;
 use trigon_core::name::{Offset, PartitionId, Position};
 
 use super::gate::Charge;
 
 /// A lock is held for one report: nothing panics under it.
-const LOCKED: &str = "nobody panics while holding a batch";
+const LOCKED: &str = "nobody panics while holding an append";
 
 /// What became of all records of an append.
 pub(super) type Answer = Result<Vec<Position>, Failure>;
 
 /// Why an append was not acknowledged.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Failure {
-    /// What the first record that failed met.
-    pub(super) code: RDKafkaErrorCode,
+    /// Why the first record failed that did.
+    pub(super) cause: Cause,
     /// The records that were stored.
     pub(super) stored: usize,
     /// The records that may have been stored.
     pub(super) doubtful: usize,
     /// All records.
     pub(super) total: usize,
+}
+
+/// Why a record was not acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// There is no such topic.
+    UnknownTopic,
+    /// Kafka does not take a record of that size.
+    TooLarge,
+    /// The deadline has passed; what was last in the way, if that is known.
+    Late(Option<Arc<str>>),
+    /// Waiting changes nothing.
+    Refused(Arc<str>),
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownTopic => f.write_str("the topic does not exist"),
+            Self::TooLarge => f.write_str("a record is larger than the topic's max.message.bytes"),
+            Self::Late(None) => f.write_str("it took nothing within the append deadline"),
+            Self::Late(Some(complaint)) => {
+                write!(f, "it took nothing within the append deadline: {complaint}")
+            }
+            Self::Refused(reason) => f.write_str(reason),
+        }
+    }
 }
 
 /// What became of a record that was not acknowledged.
@@ -37,17 +64,20 @@ pub(super) enum Fate {
 }
 
 /// An append that waits for reports.
-pub(super) struct Batch {
+#[derive(Debug)]
+pub(super) struct Append {
     reports: Mutex<Reports>,
     _charge: Charge,
 }
 
 /// Asks for the report on one record.
+#[derive(Debug)]
 pub(super) struct Ticket {
-    batch: Arc<Batch>,
+    append: Arc<Append>,
     index: usize,
 }
 
+#[derive(Debug)]
 struct Reports {
     missing: usize,
     tally: Tally,
@@ -60,10 +90,10 @@ struct Tally {
     positions: Vec<Position>,
     stored: usize,
     doubtful: usize,
-    first: Option<RDKafkaErrorCode>,
+    first: Option<Cause>,
 }
 
-impl Batch {
+impl Append {
     /// Waits for so many reports.
     pub(super) fn new(records: usize, charge: Charge) -> (Arc<Self>, oneshot::Receiver<Answer>) {
         let (answer, answered) = oneshot::channel();
@@ -73,18 +103,13 @@ impl Batch {
 
     /// Asks for the report on the record at `index`.
     pub(super) fn ticket(self: &Arc<Self>, index: usize) -> Ticket {
-        Ticket { batch: self.clone(), index }
+        Ticket { append: Arc::clone(self), index }
     }
 
-    /// Reports that so many records were not even sent.
-    pub(super) fn unsent(&self, records: usize, code: RDKafkaErrorCode) {
-        self.report(records, |tally| tally.failed(code, Fate::NotStored));
-    }
-
-    fn report(&self, records: usize, add: impl FnOnce(&mut Tally)) {
+    fn report(&self, add: impl FnOnce(&mut Tally)) {
         let mut reports = self.reports.lock().expect(LOCKED);
         add(&mut reports.tally);
-        reports.missing -= records;
+        reports.missing -= 1;
         if reports.missing > 0 {
             return;
         }
@@ -99,12 +124,12 @@ impl Batch {
 impl Ticket {
     /// The record is stored.
     pub(super) fn stored(self, at: Position) {
-        self.batch.report(1, |tally| tally.stored(self.index, at));
+        self.append.report(|tally| tally.stored(self.index, at));
     }
 
     /// The record was not acknowledged.
-    pub(super) fn failed(self, code: RDKafkaErrorCode, fate: Fate) {
-        self.batch.report(1, |tally| tally.failed(code, fate));
+    pub(super) fn failed(self, cause: Cause, fate: Fate) {
+        self.append.report(|tally| tally.failed(cause, fate));
     }
 }
 
@@ -119,17 +144,17 @@ impl Tally {
         self.stored += 1;
     }
 
-    fn failed(&mut self, code: RDKafkaErrorCode, fate: Fate) {
+    fn failed(&mut self, cause: Cause, fate: Fate) {
         self.doubtful += usize::from(fate == Fate::Unknown);
-        self.first.get_or_insert(code);
+        self.first.get_or_insert(cause);
     }
 
     /// What the reports add up to, once all are there.
     fn answer(&mut self) -> Answer {
-        match self.first {
+        match self.first.take() {
             None => Ok(std::mem::take(&mut self.positions)),
-            Some(code) => Err(Failure {
-                code,
+            Some(cause) => Err(Failure {
+                cause,
                 stored: self.stored,
                 doubtful: self.doubtful,
                 total: self.positions.len(),
@@ -143,9 +168,9 @@ mod tests {
     use super::*;
     use crate::kafka::producer::gate::{Gate, Load};
 
-    fn batch(records: usize) -> (Arc<Batch>, oneshot::Receiver<Answer>) {
+    fn append(records: usize) -> (Arc<Append>, oneshot::Receiver<Answer>) {
         let gate = Arc::new(Gate::new(Load { records: 10, bytes: 10 }));
-        Batch::new(records, gate.admit(Load { records, bytes: 1 }).unwrap())
+        Append::new(records, gate.admit(Load { records, bytes: 1 }).unwrap())
     }
 
     fn position(partition: u32, offset: u64) -> Position {
@@ -154,31 +179,21 @@ mod tests {
 
     #[test]
     fn positions_are_in_the_order_of_the_records_whatever_the_order_of_the_reports() {
-        let (batch, mut answered) = batch(3);
-        batch.ticket(2).stored(position(1, 5));
-        batch.ticket(0).stored(position(1, 4));
+        let (append, mut answered) = append(3);
+        append.ticket(2).stored(position(1, 5));
+        append.ticket(0).stored(position(1, 4));
         assert!(answered.try_recv().is_err(), "one report is missing");
-        batch.ticket(1).stored(position(0, 9));
+        append.ticket(1).stored(position(0, 9));
         assert_eq!(answered.try_recv().unwrap(), Ok(vec![position(1, 4), position(0, 9), position(1, 5)]));
     }
 
     #[test]
     fn one_record_that_may_be_stored_makes_the_answer_doubtful() {
-        let (batch, mut answered) = batch(3);
-        batch.ticket(0).stored(position(0, 1));
-        batch.ticket(1).failed(RDKafkaErrorCode::MessageTimedOut, Fate::Unknown);
-        batch.ticket(2).failed(RDKafkaErrorCode::NotEnoughReplicas, Fate::NotStored);
-        let failure = Failure { code: RDKafkaErrorCode::MessageTimedOut, stored: 1, doubtful: 1, total: 3 };
-        assert_eq!(answered.try_recv().unwrap(), Err(failure));
-    }
-
-    #[test]
-    fn what_was_not_sent_was_not_stored() {
-        let (batch, mut answered) = batch(3);
-        let ticket = batch.ticket(0);
-        batch.unsent(2, RDKafkaErrorCode::UnknownTopic);
-        ticket.failed(RDKafkaErrorCode::UnknownTopicOrPartition, Fate::NotStored);
-        let failure = Failure { code: RDKafkaErrorCode::UnknownTopic, stored: 0, doubtful: 0, total: 3 };
+        let (append, mut answered) = append(3);
+        append.ticket(0).stored(position(0, 1));
+        append.ticket(1).failed(Cause::Late(None), Fate::Unknown);
+        append.ticket(2).failed(Cause::TooLarge, Fate::NotStored);
+        let failure = Failure { cause: Cause::Late(None), stored: 1, doubtful: 1, total: 3 };
         assert_eq!(answered.try_recv().unwrap(), Err(failure));
     }
 }
