@@ -20,6 +20,7 @@ use crate::event::Event;
 mod clause;
 pub mod explain;
 pub mod index;
+pub mod line;
 #[cfg(test)]
 mod reference;
 mod requirement;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::explain::Hint;
 use super::requirement::{Key, Reach, Requirement};
 use crate::event::{Event, SpecVersion};
 
@@ -49,6 +50,25 @@ impl Clause {
 
     pub(super) fn ends_with(attribute: &str, value: &str) -> Self {
         Self { attribute: attribute.into(), test: Test::EndsWith(value.into()) }
+    }
+
+    /// The name that the clause gives its attribute.
+    pub(super) fn attribute(&self) -> &str {
+        &self.attribute
+    }
+
+    /// How little keeps a value from meeting this clause, where it is little.
+    pub(super) fn near_miss(&self, seen: &str) -> Option<Hint> {
+        let (wanted, compare): (&str, fn(&str, &str) -> bool) = match &self.test {
+            Test::Is(wanted) | Test::IsMediaType(wanted) => (wanted, |seen, wanted| seen == wanted),
+            Test::StartsWith(start) => (start, |seen, start| seen.starts_with(start)),
+            Test::EndsWith(end) => (end, |seen, end| seen.ends_with(end)),
+            Test::Present | Test::IsInstant { .. } => return None,
+        };
+        if compare(&seen.to_lowercase(), &wanted.to_lowercase()) {
+            return Some(Hint::Case);
+        }
+        compare(seen.trim(), wanted.trim()).then_some(Hint::WhiteSpace)
     }
 
     /// What the event has for the attribute of this clause.
