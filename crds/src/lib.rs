@@ -36,6 +36,7 @@ mod destination;
 mod duration;
 mod file;
 mod filter;
+mod interest;
 mod metadata;
 mod path;
 mod pem;
@@ -49,6 +50,7 @@ mod yaml;
 
 pub use destination::{Resolve, Unresolved, uris_only};
 pub use file::{Objects, parse};
+pub use interest::{Interest, interests};
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use table::{BUILT_IN_BROKER, build, built_in, load, notes};
 pub use trigger::{DEPENDENCY, INJECTION};
