@@ -10,6 +10,8 @@
 //! GET  /v1/parked                              ParkedPage, ?broker= &trigger= &id= &from= &limit=
 //! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedView
 //! POST /v1/parked/redrive                      RedriveOrder in, a RedriveLine out when it has ended
+//! GET  /v1/explain                             ExplainedPage, ?id= &source= &trigger= &broker=
+//! POST /v1/explain                             an event in, ExplainedPage out, ?trigger= &broker=
 //! ```
 //!
 //! What only a dispatcher knows, Triggers and parked events, an ingress answers with 421.
@@ -35,8 +37,12 @@ use crate::routes::RoutesStatus;
 use crate::serving::Serving;
 
 mod events;
+pub(crate) mod explain;
+pub(crate) mod explained;
 mod page;
 pub(crate) mod parked;
+pub(crate) mod search;
+pub(crate) mod standing;
 pub(crate) mod view;
 
 use view::{BrokerView, RoutesView, TriggerView};
@@ -71,6 +77,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/parked", get(parked::list))
         .route("/v1/parked/{namespace}/{name}/{offset}", get(parked::show))
         .route("/v1/parked/redrive", post(parked::redrive))
+        .route("/v1/explain", get(explain::by_id).post(explain::sent_along))
         .with_state(admin)
 }
 

@@ -13,6 +13,8 @@ pub(crate) enum Failure {
     Failed(String),
     /// The same, and the reasons are printed already.
     Reported,
+    /// It could not find out what it was asked, where exit status 1 is an answer: exit status 2.
+    Unanswered(String),
     /// Nobody reads its output any more, which is how `| head` ends it: exit status 0.
     OutputClosed,
 }
@@ -26,7 +28,7 @@ impl Failure {
     /// The message for standard error, where there is one.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
-            Self::Usage(message) | Self::Failed(message) => Some(message),
+            Self::Usage(message) | Self::Failed(message) | Self::Unanswered(message) => Some(message),
             Self::Reported | Self::OutputClosed => None,
         }
     }
@@ -34,7 +36,7 @@ impl Failure {
     /// The exit status of the process.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Unanswered(_) => ExitCode::from(2),
             Self::Failed(_) | Self::Reported => ExitCode::FAILURE,
             Self::OutputClosed => ExitCode::SUCCESS,
         }
@@ -80,6 +82,7 @@ mod tests {
     fn exit_statuses_tell_failures_from_wrong_usage_and_from_a_closed_pipe() {
         let code = |failure: Failure| format!("{:?}", failure.exit_code());
         assert_eq!(code(Failure::Usage(String::new())), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code(Failure::Unanswered(String::new())), format!("{:?}", ExitCode::from(2)));
         assert_eq!(code(Failure::Failed(String::new())), format!("{:?}", ExitCode::from(1)));
         assert_eq!(code(Failure::Reported), format!("{:?}", ExitCode::from(1)));
         assert_eq!(code(Failure::OutputClosed), format!("{:?}", ExitCode::from(0)));

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use trigon_core::name::Installation;
 use trigon_core::routing::RoutingTable;
-use trigon_crds::{MAX_FILE, Problem, uris_only};
+use trigon_crds::{Interest, MAX_FILE, Problem, uris_only};
 
 /// The endings of files that are read in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -129,6 +129,18 @@ impl Manifests {
     /// What is not wrong with them and yet may not do what somebody expects.
     pub(crate) fn notes(&self) -> Vec<Problem> {
         trigon_crds::notes(&self.texts)
+    }
+
+    /// Which events their Triggers want.
+    ///
+    /// # Errors
+    /// Everything that keeps the filters from being read.
+    pub(crate) fn interests(&self) -> Result<Vec<Interest>, Vec<Problem>> {
+        match trigon_crds::interests(&self.texts) {
+            Ok(interests) if self.problems.is_empty() => Ok(interests),
+            Ok(_) => Err(self.problems.clone()),
+            Err(problems) => Err(self.problems.iter().cloned().chain(problems).collect()),
+        }
     }
 
     /// Builds the table of all of them.
