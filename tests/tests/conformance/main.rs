@@ -23,6 +23,7 @@ macro_rules! on_every_deployment {
 
 mod dead_letters;
 mod delivery;
+mod explain;
 mod fidelity;
 mod filters;
 mod ingress;
