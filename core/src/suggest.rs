@@ -14,9 +14,13 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|candidate| (candidate.to_lowercase(), candidate))
-        .map(|(lower, candidate)| (lower.contains(&text) && length > 2, distance(&text, &lower), candidate))
-        .filter(|(is_part, distance, _)| *is_part || *distance <= allowed)
-        .map(|(_, distance, candidate)| (distance, candidate))
+        .filter_map(|(lower, candidate)| {
+            let is_part = lower.contains(&text) && length > 2;
+            // A difference in length is the least distance, and costs nothing.
+            let may_be = is_part || lower.chars().count().abs_diff(length) <= allowed;
+            let distance = may_be.then(|| distance(&text, &lower))?;
+            (is_part || distance <= allowed).then_some((distance, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
 }

@@ -259,7 +259,9 @@ impl Dispatcher {
         offset: Offset,
         trigger: &TriggerId,
     ) -> Option<Whereabouts> {
-        self.shared.seat(at)?.whereabouts(trigger, offset)
+        let seat = self.shared.seat(at)?;
+        // A Trigger that has just come has no lane yet.
+        Some(seat.whereabouts(trigger, offset).unwrap_or(Whereabouts::Starting))
     }
 
     /// The parked events, to be looked at and sent again.

@@ -94,6 +94,8 @@ enum Refused {
     Log(LogError),
     /// Neither does it for parked events.
     Parked(ParkedError),
+    /// The answer could not be put together.
+    Failed(String),
 }
 
 impl From<LogError> for Refused {
@@ -111,6 +113,7 @@ impl IntoResponse for Refused {
             Self::Log(error) => {
                 (StatusCode::SERVICE_UNAVAILABLE, format!("the log does not answer: {error}"))
             }
+            Self::Failed(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason),
             Self::Parked(error) => (StatusCode::SERVICE_UNAVAILABLE, Chain(&error).to_string()),
         };
         (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{reason}\n")).into_response()

@@ -61,7 +61,14 @@ pub(super) async fn by_id(
     let (broker, triggers) = admin.asked(&question)?;
     let wanted = Wanted { id, source: question.source };
     let search = search(&admin.log, &broker.topic, &wanted, RECORDS).await?;
-    admin.explain(&broker, &triggers, search).await.map(Json)
+    admin.explain(&broker, triggers, search).await.map(Json)
+}
+
+/// Explains on a thread where nothing waits: all clauses of all Triggers, with what each nearly agrees with, are more
+/// than a delivery costs.
+async fn computed<T: Send + 'static>(explain: impl FnOnce() -> T + Send + 'static) -> Result<T, Refused> {
+    let explained = tokio::task::spawn_blocking(explain).await;
+    explained.map_err(|error| Refused::Failed(format!("could not explain: {}", Chain(&error))))
 }
 
 /// Explains an event that is sent along, in the JSON format.
@@ -77,11 +84,12 @@ pub(super) async fn sent_along(
     }
     let (broker, triggers) = admin.asked(&question)?;
     let event = json::parse(&body).map_err(|error| Refused::Question(format!("the event: {error}")))?;
-    let mut room = Room::default();
-    let all = triggers.iter().map(|trigger| (trigger.id.to_string(), &trigger.filter));
-    let event = ExplainedEvent::of(&event, all, &mut room);
     let broker = Some(broker.id.to_string());
-    Ok(Json(ExplainedPage { broker, events: vec![event], ..ExplainedPage::default() }))
+    let event = computed(move || {
+        let all = triggers.iter().map(|trigger| (trigger.id.to_string(), &trigger.filter));
+        ExplainedEvent::of(&event, all, &mut Room::default())
+    });
+    Ok(Json(ExplainedPage { broker, events: vec![event.await?], ..ExplainedPage::default() }))
 }
 
 impl Admin {
@@ -123,10 +131,11 @@ impl Admin {
     async fn explain(
         &self,
         broker: &Broker,
-        triggers: &[Arc<Trigger>],
+        triggers: Vec<Arc<Trigger>>,
         search: Search,
     ) -> Result<ExplainedPage, Refused> {
         let dispatcher = self.dispatcher()?;
+        let is_ready = dispatcher.is_ready();
         // First the lanes and then the parked topic: what is parked between the two is found there.
         let at: Vec<Vec<Option<Whereabouts>>> = search
             .found
@@ -135,7 +144,9 @@ impl Admin {
                 let partition =
                     TopicPartition { topic: broker.topic.clone(), partition: found.position.partition };
                 let of = |trigger: &Arc<Trigger>| {
-                    dispatcher.whereabouts(&partition, found.position.offset, &trigger.id)
+                    let at = dispatcher.whereabouts(&partition, found.position.offset, &trigger.id);
+                    // Before it has its partitions, nobody knows whose they are.
+                    if is_ready { at } else { at.or(Some(Whereabouts::Starting)) }
                 };
                 triggers.iter().map(of).collect()
             })
@@ -149,30 +160,48 @@ impl Admin {
                 Lookup::default()
             }
         };
-        let mut room = Room::default();
         let name = broker.id.to_string();
-        let mut events = Vec::with_capacity(search.found.len());
-        for (found, at) in search.found.iter().zip(at) {
-            let all = triggers.iter().map(|trigger| (trigger.id.to_string(), &trigger.filter));
-            let mut event = ExplainedEvent::of(&found.event, all, &mut room);
-            event.place(found);
-            for ((explained, trigger), at) in event.triggers.iter_mut().zip(triggers).zip(at) {
-                let known = Known {
-                    matches: explained.matches,
-                    is_paused: trigger.state == TriggerState::Paused,
-                    has_sink: trigger.delivery.dead_letter_sink.is_some(),
-                    parked: parked.get(found.position, &trigger.id),
-                    is_parked_whole: parked.is_whole,
-                    broker: &name,
-                    now: shown::now(),
-                };
-                explained.standing = Some(StandingView::of(at, known));
-            }
-            events.push(event);
-        }
-        let searched = search.looked.iter().map(SearchedView::of).collect();
-        Ok(ExplainedPage { broker: Some(name), events, more: search.more, searched, notes })
+        let page = ExplainedPage {
+            broker: Some(name.clone()),
+            more: search.more,
+            searched: search.looked.iter().map(SearchedView::of).collect(),
+            notes,
+            ..ExplainedPage::default()
+        };
+        let events = computed(move || explained(&name, &triggers, &search.found, at, &parked));
+        Ok(ExplainedPage { events: events.await?, ..page })
     }
+}
+
+/// Puts together what is known of each event for each Trigger; `at` has a row per event.
+fn explained(
+    broker: &str,
+    triggers: &[Arc<Trigger>],
+    found: &[Found],
+    at: Vec<Vec<Option<Whereabouts>>>,
+    parked: &Lookup,
+) -> Vec<ExplainedEvent> {
+    let mut room = Room::default();
+    let explain = |(found, at): (&Found, Vec<_>)| {
+        let all = triggers.iter().map(|trigger| (trigger.id.to_string(), &trigger.filter));
+        let mut event = ExplainedEvent::of(&found.event, all, &mut room);
+        event.place(found);
+        for ((explained, trigger), at) in event.triggers.iter_mut().zip(triggers).zip(at) {
+            let known = Known {
+                matches: explained.matches,
+                is_addressed: event.only.is_some(),
+                is_paused: trigger.state == TriggerState::Paused,
+                has_sink: trigger.delivery.dead_letter_sink.is_some(),
+                parked: parked.get(found.position, &trigger.id),
+                is_parked_whole: parked.is_whole,
+                broker,
+                now: shown::now(),
+            };
+            explained.standing = Some(StandingView::of(at, known));
+        }
+        event
+    };
+    found.iter().zip(at).map(explain).collect()
 }
 
 /// How much an answer has room for.

@@ -78,6 +78,8 @@ pub(crate) enum State {
 pub(super) struct Known<'a> {
     /// Whether the Trigger wants the event, as it is now.
     pub(super) matches: bool,
+    /// Whether the event is for one Trigger, whatever the filters say.
+    pub(super) is_addressed: bool,
     /// Whether the Trigger is paused.
     pub(super) is_paused: bool,
     /// Whether it has a dead letter sink.
@@ -183,6 +185,7 @@ impl StandingView {
             State::DeadLettered => format!("dead-lettered, in {}", self.attempt_words()),
             State::Parked => "parked".to_owned(),
             State::Finished => finished(known),
+            State::PassedBy if known.is_addressed => "passed by: it is for another trigger alone".to_owned(),
             State::PassedBy => {
                 "passed by, unless the trigger had another filter when it came to it".to_owned()
             }

@@ -9,6 +9,7 @@ use super::*;
 fn known() -> Known<'static> {
     Known {
         matches: true,
+        is_addressed: false,
         is_paused: false,
         has_sink: false,
         parked: None,
@@ -87,6 +88,9 @@ fn how_an_old_event_ended_is_not_guessed() {
     assert!(view.words.contains("its subscriber and its dead letter sink can tell"), "{}", view.words);
     let view = StandingView::of(Some(Whereabouts::Passed), Known { matches: false, ..known() });
     assert_eq!(view.state, State::PassedBy);
+    let view =
+        StandingView::of(Some(Whereabouts::Passed), Known { matches: false, is_addressed: true, ..known() });
+    assert_eq!(view.words, "passed by: it is for another trigger alone");
 }
 
 #[test]
