@@ -1,11 +1,11 @@
 //! Why an event arrives or does not, and where it stands.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use trigon_tests::command::{self, Finished};
 use trigon_tests::routes::sink;
-use trigon_tests::{Deployment, Event, Object, Reply, Subscriber, broker, trigger, wait};
+use trigon_tests::{Deployment, Event, Object, Reply, Split, Subscriber, broker, trigger, wait};
 
 async fn explain<D: Deployment>(trigon: &D, arguments: &[&str]) -> Finished {
     let admin = trigon.admin_addresses().join(",");
@@ -167,6 +167,33 @@ async fn a_filter_of_a_file_is_tried_on_an_event_of_the_log<D: Deployment>() {
     ] {
         assert!(said.contains(wanted), "{wanted} is not in:\n{said}");
     }
+}
+
+/// Each dispatcher knows of its own partitions, and an ingress of none.
+#[tokio::test]
+async fn a_process_that_is_asked_alone_says_what_only_others_know() {
+    let subscriber = Subscriber::start().await;
+    let mut trigon = Split::start(&[broker("default"), trigger("t", &subscriber.url("/t"))]).await;
+    trigon.shared().await;
+    trigon.producer().accept_many("e", 20).await;
+    subscriber.takes("/t", 20).await;
+    trigon.settled().await;
+    let dispatcher = trigon.dispatchers()[0].admin_address().to_owned();
+    let ingress = trigon.ingresses()[0].admin_address().to_owned();
+    let mut states = BTreeSet::new();
+    for event in subscriber.ids("/t") {
+        let ask = async |admin: &str| {
+            let question = ["explain", "--broker", "default/default", "--id", &event, "--admin", admin];
+            command::trigon(&[&question[..], &["--output", "json"]].concat()).await
+        };
+        let page: Value = serde_json::from_str(&ask(&dispatcher).await.success()).expect("it is JSON");
+        let state = &page["events"][0]["triggers"][0]["standing"]["state"];
+        states.insert(state.as_str().unwrap_or_default().to_owned());
+        let alone = ask(&ingress).await;
+        assert_eq!(alone.status.code(), Some(2), "{alone:?}");
+        assert!(alone.stderr.contains("ask the admin address of a dispatcher"), "{alone:?}");
+    }
+    assert_eq!(states, ["delivered", "elsewhere"].map(str::to_owned).into());
 }
 
 on_every_deployment!(
