@@ -20,6 +20,7 @@ use crate::event::Event;
 mod clause;
 pub mod explain;
 pub mod index;
+pub mod line;
 mod mention;
 #[cfg(test)]
 mod reference;

@@ -1,5 +1,7 @@
 //! "Did you mean …?": the known name that is nearest to an unknown one.
 
+use crate::event::Event;
+
 /// The candidate that the text was probably meant to be, if one is near enough.
 pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     // A text that long is no misspelt name, and the distance costs the product of both lengths.
@@ -12,11 +14,23 @@ pub fn nearest<'a>(text: &str, candidates: impl IntoIterator<Item = &'a str>) ->
     candidates
         .into_iter()
         .map(|candidate| (candidate.to_lowercase(), candidate))
-        .map(|(lower, candidate)| (lower.contains(&text) && length > 2, distance(&text, &lower), candidate))
-        .filter(|(is_part, distance, _)| *is_part || *distance <= allowed)
-        .map(|(_, distance, candidate)| (distance, candidate))
+        .filter_map(|(lower, candidate)| {
+            let is_part = lower.contains(&text) && length > 2;
+            // A difference in length is the least distance, and costs nothing.
+            let may_be = is_part || lower.chars().count().abs_diff(length) <= allowed;
+            let distance = may_be.then(|| distance(&text, &lower))?;
+            (is_part || distance <= allowed).then_some((distance, candidate))
+        })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// The attribute of the event that an unknown name was probably meant to be, if one is near enough.
+pub fn nearest_attribute<'e>(event: &'e Event, name: &str) -> Option<&'e str> {
+    const MOST: usize = 100;
+    let names = event.attributes().iter().map(|attribute| &*attribute.name);
+    let names = std::iter::once("specversion").chain(names.filter(|name| name.len() <= MOST).take(MOST));
+    nearest(name, names)
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.

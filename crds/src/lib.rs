@@ -36,6 +36,7 @@ mod destination;
 mod duration;
 mod file;
 mod filter;
+mod interest;
 mod metadata;
 mod path;
 mod pem;
@@ -50,6 +51,7 @@ mod yaml;
 
 pub use destination::{Resolve, Unresolved, uris_only};
 pub use file::{Objects, parse};
+pub use interest::{Interest, interests};
 pub use problem::{MAX_PROBLEMS, Problem};
 pub use remarks::remarks;
 pub use table::{BUILT_IN_BROKER, build, built_in, load, load_triggers, notes};

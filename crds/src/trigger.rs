@@ -73,7 +73,7 @@ pub(crate) fn broker_path(trigger: &api::Trigger) -> Path {
 }
 
 /// VAL-19, VAL-20, X-01
-fn broker(trigger: &api::Trigger, findings: &mut Findings) -> Option<String> {
+pub(crate) fn broker(trigger: &api::Trigger, findings: &mut Findings) -> Option<String> {
     let broker = trigger.spec.broker.as_deref().filter(|name| !name.is_empty());
     let path = Path::of(&["spec", "brokerRef"]);
     match (broker, &trigger.spec.broker_ref) {

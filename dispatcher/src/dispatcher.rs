@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task::{JoinError, JoinSet};
-use trigon_core::name::{BrokerId, TopicPartition};
+use trigon_core::name::{BrokerId, Offset, TopicPartition, TriggerId};
 use trigon_core::routing::RoutingTable;
 use trigon_eventlog::{LogError, SharedLog};
 use trigon_runtime::http_client::HttpClient;
@@ -22,7 +22,7 @@ use crate::drive::{Routes, Seat};
 use crate::metrics::Metrics;
 use crate::outbound::Outbound;
 use crate::parked::Parked;
-use crate::partition::Limits;
+use crate::partition::{Limits, Whereabouts};
 use crate::send::Sender;
 use crate::status::Status;
 
@@ -98,6 +98,10 @@ impl Shared {
     /// The partitions that are being driven, in order.
     pub(crate) fn seats(&self) -> Vec<Arc<Seat>> {
         self.seats.lock().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
+    }
+
+    fn seat(&self, at: &TopicPartition) -> Option<Arc<Seat>> {
+        self.seats.lock().unwrap_or_else(PoisonError::into_inner).get(at).cloned()
     }
 }
 
@@ -245,6 +249,19 @@ impl Dispatcher {
     /// How everything stands now. The ends of the partitions are as old as [`EXTENT_INTERVAL`] at most.
     pub fn status(&self) -> Status {
         Status::of(&self.shared, self.is_ready())
+    }
+
+    /// Where the event at `offset` stands for a Trigger; `None` when this process does not deliver for it from that
+    /// partition.
+    pub fn whereabouts(
+        &self,
+        at: &TopicPartition,
+        offset: Offset,
+        trigger: &TriggerId,
+    ) -> Option<Whereabouts> {
+        let seat = self.shared.seat(at)?;
+        // A Trigger that has just come has no lane yet.
+        Some(seat.whereabouts(trigger, offset).unwrap_or(Whereabouts::Starting))
     }
 
     /// The parked events, to be looked at and sent again.

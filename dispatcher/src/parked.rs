@@ -21,12 +21,14 @@ use crate::metrics::Metrics;
 
 mod entry;
 mod ledger;
+mod lookup;
 mod ranges;
 
 use entry::{Entry, MARK_MAX, mark};
 pub use entry::{ParkedEvent, UNDECODABLE};
 pub(crate) use entry::{record, strip, undecodable};
 use ledger::{Ledger, each};
+pub use lookup::{Lookup, ParkedPlace};
 use ranges::Ranges;
 
 /// A page holds at most this many events.

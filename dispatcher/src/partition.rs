@@ -17,16 +17,20 @@ use trigon_core::cursor::Cursor;
 use trigon_core::name::{GroupName, Offset, TopicPartition, TriggerId};
 use trigon_core::routing::{Broker, Trigger};
 
+use self::history::History;
 use self::lane::{Lane, Seat, Settled, Tenure};
 use self::scan::Scan;
 use self::standing::Standing;
 use self::unparked::Unparked;
 use crate::attempt::{AttemptId, LaneId, Outcome};
 
+pub use self::history::{Finish, REMEMBERED};
 pub use self::message::{Action, CommitResult, Input};
 pub use self::status::{LaneCounts, LanePhase, LaneStatus};
 pub use self::unparked::UNPARKED_BYTES;
+pub use self::whereabouts::{Turn, Whereabouts};
 
+mod history;
 mod lane;
 mod message;
 mod scan;
@@ -36,6 +40,7 @@ mod step;
 #[cfg(test)]
 mod tests;
 mod unparked;
+mod whereabouts;
 
 /// Names a scan within its partition; never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,6 +117,7 @@ pub struct Partition {
     drain: Drain,
     next_lane: u64,
     next_scan: u64,
+    history: History,
     /// Scratch for the filter index.
     matches: Vec<usize>,
 }
@@ -154,6 +160,7 @@ impl Partition {
             drain: Drain::No,
             next_lane: 0,
             next_scan: 0,
+            history: History::default(),
             matches: Vec::new(),
             limits,
         }
@@ -428,7 +435,8 @@ impl Partition {
         let Some(lane) = self.lanes.get_mut(&id) else { return };
         match lane.settle(now, attempt.offset, outcome, jitter) {
             Settled::Unknown => return,
-            Settled::Finished => {
+            Settled::Finished(finish) => {
+                self.history.note(id, attempt.offset, finish);
                 if lane.is_empty() {
                     self.busy -= 1;
                 }

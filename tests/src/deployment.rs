@@ -31,6 +31,9 @@ pub trait Deployment: Sized {
     /// Where a Broker of the namespace `default` takes events.
     fn broker_url(&self, broker: &str) -> String;
 
+    /// The admin addresses of the processes that deliver, as `HOST:PORT`.
+    fn admin_addresses(&self) -> Vec<String>;
+
     /// How the Triggers stand, by `namespace/name`.
     ///
     /// # Errors

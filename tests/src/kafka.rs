@@ -71,6 +71,10 @@ impl Deployment for StandaloneOnKafka {
         self.0.broker_url(broker)
     }
 
+    fn admin_addresses(&self) -> Vec<String> {
+        self.0.admin_addresses()
+    }
+
     async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {
         self.0.triggers().await
     }
@@ -225,6 +229,10 @@ impl Deployment for Split {
     fn broker_url(&self, broker: &str) -> String {
         let urls = self.broker_urls(broker);
         urls[self.next.fetch_add(1, Ordering::Relaxed) % urls.len()].clone()
+    }
+
+    fn admin_addresses(&self) -> Vec<String> {
+        self.dispatchers.iter().map(|dispatcher| dispatcher.admin_address().to_owned()).collect()
     }
 
     async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {

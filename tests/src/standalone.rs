@@ -162,6 +162,10 @@ impl Deployment for Standalone {
         format!("http://{}/default/{broker}", self.service.address())
     }
 
+    fn admin_addresses(&self) -> Vec<String> {
+        vec![self.service.admin_address().to_owned()]
+    }
+
     async fn triggers(&self) -> Result<Vec<(String, TriggerStatus)>, String> {
         self.admin().whole_triggers().await
     }

@@ -276,7 +276,8 @@ async fn brokers_and_triggers_are_listed() {
 #[tokio::test]
 async fn a_wrong_address_says_so_and_what_to_do() {
     let address = dead_address().to_string();
-    let commands: [&[&str]; 4] = [
+    let commands: [&[&str]; 5] = [
+        &["explain", "--trigger", "default/t", "--id", "1", "--admin", &address],
         &["tail", "--admin", &address],
         &["triggers", "--admin", &address],
         &["brokers", "--admin", &address],
@@ -327,7 +328,7 @@ async fn a_folder_that_is_not_there_and_a_port_that_is_taken_are_named() {
 
 #[tokio::test]
 async fn help_has_examples_and_completions_know_the_commands() {
-    for command in ["standalone", "send", "tail", "sink", "check", "triggers", "brokers"] {
+    for command in ["standalone", "send", "tail", "sink", "check", "explain", "triggers", "brokers"] {
         let help = command::trigon(&[command, "--help"]).await.success();
         assert!(help.contains("Examples:"), "{command}: {help}");
     }

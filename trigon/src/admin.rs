@@ -11,6 +11,8 @@
 //! GET  /v1/parked                              ParkedPage, ?broker= &trigger= &id= &from= &limit=
 //! GET  /v1/parked/{namespace}/{name}/{offset}  ParkedView
 //! POST /v1/parked/redrive                      RedriveOrder in, a RedriveLine out when it has ended
+//! GET  /v1/explain                             ExplainedPage, ?id= &source= &trigger= &broker=
+//! POST /v1/explain                             an event in, ExplainedPage out, ?trigger= &broker=
 //! ```
 //!
 //! What only a dispatcher knows, Triggers and parked events, an ingress answers with 421.
@@ -36,9 +38,13 @@ use crate::routes::RoutesStatus;
 use crate::serving::Serving;
 
 mod events;
+pub(crate) mod explain;
+pub(crate) mod explained;
 pub(crate) mod lab;
 mod page;
 pub(crate) mod parked;
+pub(crate) mod search;
+pub(crate) mod standing;
 pub(crate) mod view;
 
 use view::{BrokerView, RoutesView, TriggerView};
@@ -73,6 +79,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/v1/parked", get(parked::list))
         .route("/v1/parked/{namespace}/{name}/{offset}", get(parked::show))
         .route("/v1/parked/redrive", post(parked::redrive))
+        .route("/v1/explain", get(explain::by_id).post(explain::sent_along))
         .merge(lab::router())
         .with_state(admin)
 }
@@ -92,6 +99,8 @@ enum Refused {
     Log(LogError),
     /// Neither does it for parked events.
     Parked(ParkedError),
+    /// The answer could not be put together.
+    Failed(String),
 }
 
 impl From<LogError> for Refused {
@@ -113,6 +122,7 @@ impl IntoResponse for Refused {
             Self::Log(error) => {
                 (StatusCode::SERVICE_UNAVAILABLE, format!("the log does not answer: {error}"))
             }
+            Self::Failed(reason) => (StatusCode::INTERNAL_SERVER_ERROR, reason),
             Self::Parked(error) => (StatusCode::SERVICE_UNAVAILABLE, Chain(&error).to_string()),
         };
         (status, [(CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{reason}\n")).into_response()

@@ -9,6 +9,7 @@ use trigon_runtime::telemetry::LogFormat;
 
 use crate::check::CheckArguments;
 use crate::dispatcher::DispatcherArguments;
+use crate::explain::ExplainArguments;
 use crate::failure::Failure;
 use crate::ingress::IngressArguments;
 use crate::list::{BrokersArguments, TriggersArguments};
@@ -106,6 +107,8 @@ pub(crate) enum Command {
     },
     /// Say what is wrong with files of Brokers and Triggers
     Check(CheckArguments),
+    /// Say why an event goes to a Trigger or does not, and where it stands
+    Explain(ExplainArguments),
     /// Write the completions of a shell to standard output
     #[command(after_help = "\
 Examples:
@@ -205,6 +208,11 @@ mod tests {
             ("trigon tail --broker default", 2),
             ("trigon tail --since yesterday", 2),
             ("trigon brokers --admin ftp://x", 2),
+            ("trigon explain", 2),
+            ("trigon explain --trigger a/b", 2),
+            ("trigon explain --id 1", 2),
+            ("trigon explain --trigger a/b --event e.json --id 1", 2),
+            ("trigon explain --trigger a/b --event e.json --source s", 2),
             ("trigon --help", 0),
             ("trigon send --help", 0),
             ("trigon --version", 0),

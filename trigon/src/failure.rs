@@ -15,6 +15,8 @@ pub(crate) enum Failure {
     Reported,
     /// A filter was tried on real events and matches none of them, which is said already: exit status 3.
     MatchesNothing,
+    /// It could not find out what it was asked, where exit status 1 is an answer: exit status 2.
+    Unanswered(String),
     /// Nobody reads its output any more, which is how `| head` ends it: exit status 0.
     OutputClosed,
 }
@@ -28,7 +30,7 @@ impl Failure {
     /// The message for standard error, where there is one.
     pub(crate) fn message(&self) -> Option<&str> {
         match self {
-            Self::Usage(message) | Self::Failed(message) => Some(message),
+            Self::Usage(message) | Self::Failed(message) | Self::Unanswered(message) => Some(message),
             Self::Reported | Self::MatchesNothing | Self::OutputClosed => None,
         }
     }
@@ -36,7 +38,7 @@ impl Failure {
     /// The exit status of the process.
     pub(crate) fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Usage(_) => ExitCode::from(2),
+            Self::Usage(_) | Self::Unanswered(_) => ExitCode::from(2),
             Self::Failed(_) | Self::Reported => ExitCode::FAILURE,
             Self::MatchesNothing => ExitCode::from(3),
             Self::OutputClosed => ExitCode::SUCCESS,
@@ -83,6 +85,7 @@ mod tests {
     fn exit_statuses_tell_what_happened() {
         let code = |failure: Failure| format!("{:?}", failure.exit_code());
         assert_eq!(code(Failure::Usage(String::new())), format!("{:?}", ExitCode::from(2)));
+        assert_eq!(code(Failure::Unanswered(String::new())), format!("{:?}", ExitCode::from(2)));
         assert_eq!(code(Failure::Failed(String::new())), format!("{:?}", ExitCode::from(1)));
         assert_eq!(code(Failure::Reported), format!("{:?}", ExitCode::from(1)));
         assert_eq!(code(Failure::MatchesNothing), format!("{:?}", ExitCode::from(3)));

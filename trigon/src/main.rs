@@ -17,6 +17,7 @@ mod arguments;
 mod check;
 mod client;
 mod dispatcher;
+mod explain;
 mod failure;
 mod feed;
 mod ingress;
@@ -88,6 +89,7 @@ async fn run(command: Command, terminal: &Terminal) -> Result<(), Failure> {
         Command::Triggers(arguments) => list::triggers(&arguments, terminal).await,
         Command::Parked { command } => parked::run(&command, terminal).await,
         Command::Check(arguments) => check::run(&arguments, terminal).await,
+        Command::Explain(arguments) => explain::run(&arguments, terminal).await,
         Command::Completions { shell } => terminal.print(arguments::completions(shell)?),
     }
 }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 
 use trigon_core::name::Installation;
 use trigon_core::routing::RoutingTable;
-use trigon_crds::{MAX_FILE, Objects, Problem, uris_only};
+use trigon_crds::{Interest, MAX_FILE, Objects, Problem, uris_only};
 
 /// The endings of files that are read in a folder.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
@@ -139,6 +139,18 @@ impl Manifests {
     /// The Brokers and Triggers as they are written; none when something is wrong with their form.
     pub(crate) fn objects(&self) -> Objects {
         trigon_crds::parse(&self.texts).unwrap_or_default()
+    }
+
+    /// Which events their Triggers want.
+    ///
+    /// # Errors
+    /// Everything that keeps the filters from being read.
+    pub(crate) fn interests(&self) -> Result<Vec<Interest>, Vec<Problem>> {
+        match trigon_crds::interests(&self.texts) {
+            Ok(interests) if self.problems.is_empty() => Ok(interests),
+            Ok(_) => Err(self.problems.clone()),
+            Err(problems) => Err(self.problems.iter().cloned().chain(problems).collect()),
+        }
     }
 
     /// Builds the table of all of them.

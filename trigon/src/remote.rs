@@ -137,6 +137,21 @@ impl Remote {
         Err(last.unwrap_or_else(nobody))
     }
 
+    /// Sends JSON to one after the other, until one answers with a JSON value.
+    ///
+    /// # Errors
+    /// When none does; the failure of the first one.
+    pub(crate) async fn ask<T: DeserializeOwned>(&self, path: &str, json: &Bytes) -> Result<T, Failure> {
+        let mut first = None;
+        for process in &self.processes {
+            match process.ask(path, json.clone()).await {
+                Ok(value) => return Ok(value),
+                Err(unanswered) => first = first.or(Some(unanswered.failure)),
+            }
+        }
+        Err(first.unwrap_or_else(nobody))
+    }
+
     /// Asks one after the other for lines that come as they happen, until one answers.
     ///
     /// # Errors
@@ -163,12 +178,21 @@ impl Process {
         self.value(path, request).await
     }
 
+    async fn ask<T: DeserializeOwned>(&self, path: &str, json: Bytes) -> Result<T, Unanswered> {
+        let request = self.posted(path, json);
+        self.value(path, request).await
+    }
+
     async fn post(&self, path: &str, value: &impl Serialize) -> Result<Lines, Unanswered> {
         let body = serde_json::to_vec(value).expect("texts and numbers are JSON");
-        let mut request = self.request(Method::POST, path, body.into());
-        let json = http::HeaderValue::from_static("application/json");
-        request.headers_mut().insert(http::header::CONTENT_TYPE, json);
-        self.lines_of(request).await
+        self.lines_of(self.posted(path, body.into())).await
+    }
+
+    fn posted(&self, path: &str, json: Bytes) -> Request<Full<Bytes>> {
+        let mut request = self.request(Method::POST, path, json);
+        let media_type = http::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(http::header::CONTENT_TYPE, media_type);
+        request
     }
 
     async fn lines(&self, path: &str) -> Result<Lines, Unanswered> {

@@ -13,6 +13,7 @@ use trigon_core::binding::json;
 use trigon_core::event::Event;
 use trigon_core::record::Timestamp;
 
+use crate::failure::Failure;
 use crate::terminal::{DIM, NAME, styled};
 
 /// Binary data is shown up to this many bytes.
@@ -74,6 +75,15 @@ pub(crate) fn answer(base64: &str) -> String {
 /// The event in the JSON format.
 pub(crate) fn event_json(event: &Event) -> Box<RawValue> {
     serde_json::from_slice(&json::write(event)).expect("the JSON format is JSON")
+}
+
+/// The event that a text in the JSON format holds.
+///
+/// # Errors
+/// When it holds none.
+pub(crate) fn event_of(json: &RawValue) -> Result<Event, Failure> {
+    json::parse(&Bytes::from(json.get().to_owned()))
+        .map_err(|error| Failure::of("could not read the event", &error))
 }
 
 /// The time of day in the machine's time zone, to the millisecond.

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// Where a part of an expression stands, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,7 +23,7 @@ impl Span {
 }
 
 /// A place in an expression.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
     /// Counted from 1.
     pub line: usize,
@@ -32,7 +32,7 @@ pub struct Position {
 }
 
 /// Something that can be said about a place in an expression.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Remark {
     /// One line: what is wrong and what would be right.
     pub message: String,
@@ -50,7 +50,7 @@ pub struct Remark {
 pub struct ParseError(pub Box<Remark>);
 
 /// What went wrong during an evaluation.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EvaluationError {
     /// In which way.
     pub kind: ErrorKind,
@@ -60,7 +60,7 @@ pub struct EvaluationError {
 }
 
 /// In which way an evaluation went wrong (SQLS-02).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum ErrorKind {
     /// A division by zero, or a number that does not fit.

@@ -15,7 +15,7 @@ use super::trace::Traced;
 use super::value::{Type, Value};
 use super::{MAX_ERRORS, MAX_WORK};
 use crate::event::Event;
-use crate::suggest::nearest;
+use crate::suggest::nearest_attribute;
 
 /// A value, which after an error is an `Err`.
 pub(super) type Outcome<'e> = Result<Value<'e>, Value<'e>>;
@@ -135,10 +135,7 @@ impl<'e, 'l> Evaluator<'e, 'l> {
         self.spend(node, event.attributes().len())?;
         let Some(value) = attribute.of(event) else {
             return Err(self.fail(node, ErrorKind::MissingAttribute, || {
-                const MOST: usize = 100;
-                let names = event.attributes().iter().map(|attribute| &*attribute.name);
-                let names = names.filter(|name| name.len() <= MOST).take(MOST);
-                match nearest(&attribute.name, names) {
+                match nearest_attribute(event, &attribute.name) {
                     Some(near) => {
                         format!("the event has no attribute {}; did you mean {near}?", attribute.name)
                     }

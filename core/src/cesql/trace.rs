@@ -3,15 +3,16 @@
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::EvaluationError;
 use super::evaluate::Outcome;
 use super::program::{Node, NodeKind};
 use super::value::Value;
+use crate::filter::line::{self, Line, Mark};
 
 /// An expression or a part of one, and what it came to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Trace {
     /// The part, as it was written.
     pub expression: String,
@@ -20,10 +21,10 @@ pub struct Trace {
     /// Whether the part failed, by itself or by one of its own parts.
     pub is_failed: bool,
     /// What went wrong here, and not already in one of its parts.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<EvaluationError>,
     /// The parts that this one is made of, without what is the same with every event.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<Trace>,
 }
 
@@ -69,33 +70,36 @@ impl Trace {
         }
     }
 
-    /// Writes one line per part, each level two blanks deeper than the one above.
-    pub(crate) fn write_at(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        write!(f, "{:indent$}{}", "", self.expression, indent = 2 * depth)?;
-        match &self.value {
-            None => f.write_str(": not evaluated")?,
-            Some(value) => write!(f, ": {value}")?,
+    /// Adds one line per part, each before its own parts.
+    pub(crate) fn write_lines(&self, depth: usize, lines: &mut Vec<Line>) {
+        let mut text = match &self.value {
+            None => format!("{}: not evaluated", self.expression),
+            Some(value) => format!("{}: {value}", self.expression),
+        };
+        for error in &self.errors {
+            text.push_str(&format!(", {error}"));
         }
-        match &*self.errors {
-            [] if self.is_failed => f.write_str(", for an error below")?,
-            errors => {
-                for error in errors {
-                    write!(f, ", {error}")?;
-                }
-            }
+        if self.is_failed && self.errors.is_empty() {
+            text.push_str(", for an error below");
         }
+        let mark = match &self.value {
+            None => Mark::Skipped,
+            Some(_) if self.is_failed => Mark::Error,
+            Some(_) => Mark::Value,
+        };
+        lines.push(Line { depth, mark, text });
         for part in &self.parts {
-            writeln!(f)?;
-            part.write_at(f, depth + 1)?;
+            part.write_lines(depth + 1, lines);
         }
-        Ok(())
     }
 }
 
 /// One line per part, without a line break at the end.
 impl fmt::Display for Trace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_at(f, 0)
+        let mut lines = Vec::new();
+        self.write_lines(0, &mut lines);
+        line::write(f, &lines)
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use super::explain::Hint;
 use super::requirement::{Key, Reach, Requirement};
 use crate::event::{Event, SpecVersion};
 
@@ -54,6 +55,20 @@ impl Clause {
     /// The name of the attribute.
     pub(super) fn attribute(&self) -> &Arc<str> {
         &self.attribute
+    }
+
+    /// How little keeps a value from meeting this clause, where it is little.
+    pub(super) fn near_miss(&self, seen: &str) -> Option<Hint> {
+        let (wanted, compare): (&str, fn(&str, &str) -> bool) = match &self.test {
+            Test::Is(wanted) | Test::IsMediaType(wanted) => (wanted, |seen, wanted| seen == wanted),
+            Test::StartsWith(start) => (start, |seen, start| seen.starts_with(start)),
+            Test::EndsWith(end) => (end, |seen, end| seen.ends_with(end)),
+            Test::Present | Test::IsInstant { .. } => return None,
+        };
+        if compare(&seen.to_lowercase(), &wanted.to_lowercase()) {
+            return Some(Hint::Case);
+        }
+        compare(seen.trim(), wanted.trim()).then_some(Hint::WhiteSpace)
     }
 
     /// What the event has for the attribute of this clause.

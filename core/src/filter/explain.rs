@@ -5,38 +5,58 @@
 
 use std::fmt;
 
-use serde::Serialize;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::cesql::Trace;
 use crate::event::Event;
+use crate::filter::line::{self, Line, Mark};
 use crate::filter::{Filter, Node};
+use crate::suggest::nearest_attribute;
+
+/// Of a value that a clause saw, at most this many characters are told.
+pub const MAX_SEEN: usize = 1_024;
 
 /// The verdict of a filter, or of a part of one, on an event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Explanation {
     /// The part in words: `all of`, `any of`, `not`, or what a clause asks for.
     pub clause: String,
     /// Whether the event passes it.
     pub passes: bool,
     /// What a clause saw; `None` for a part that looks at no attribute itself.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "seen")]
     pub saw: Option<Saw>,
+    /// What the author of a clause that the event does not pass may have overlooked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<Hint>,
     /// What the parts of a CESQL expression came to.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trace: Option<Trace>,
     /// The verdicts that this one is made of.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub children: Vec<Explanation>,
 }
 
 /// What a clause saw in the event.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
 pub enum Saw {
-    /// The value of its attribute.
+    /// The value of its attribute; a long one ends with `…` after [`MAX_SEEN`] characters.
     Value(String),
     /// The event has no such attribute; `null` in JSON.
     Nothing,
+}
+
+/// How a clause nearly agrees with the event.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Hint {
+    /// The event has an attribute of a similar name.
+    SimilarName(String),
+    /// Only upper and lower case differ.
+    Case,
+    /// Only white space at the ends differs.
+    WhiteSpace,
 }
 
 impl Filter {
@@ -48,57 +68,89 @@ impl Filter {
             Node::Everything => (self.to_string(), true),
             Node::Invalid(_) => (self.to_string(), false),
             Node::Clause(clause) => {
-                let saw = clause.saw(event).map_or(Saw::Nothing, |value| Saw::Value(value.to_owned()));
+                let (seen, passes) = (clause.saw(event), clause.matches(event));
+                let hint = match seen {
+                    None => nearest_attribute(event, clause.attribute())
+                        .map(|name| Hint::SimilarName(name.to_owned())),
+                    Some(seen) => clause.near_miss(seen),
+                };
                 return Explanation {
-                    clause: clause.to_string(),
-                    passes: clause.matches(event),
-                    saw: Some(saw),
-                    trace: None,
-                    children,
+                    saw: Some(seen.map_or(Saw::Nothing, Saw::of)),
+                    hint: hint.filter(|_| !passes),
+                    ..Explanation::new(clause.to_string(), passes)
                 };
             }
             Node::Cesql(expression) => {
-                return Explanation {
-                    clause: self.to_string(),
-                    passes: expression.passes(event),
-                    saw: None,
-                    trace: Some(expression.trace(event)),
-                    children,
-                };
+                let trace = Some(expression.trace(event));
+                return Explanation { trace, ..Explanation::new(self.to_string(), expression.passes(event)) };
             }
             Node::All(_) => ("all of".to_owned(), passed.all(|passed| passed)),
             Node::Any(_) => ("any of".to_owned(), passed.any(|passed| passed)),
             Node::Not(_) => ("not".to_owned(), passed.any(|passed| !passed)),
         };
-        Explanation { clause, passes, saw: None, trace: None, children }
+        Explanation { children, ..Explanation::new(clause, passes) }
     }
 }
 
 impl Explanation {
-    fn write_at(&self, f: &mut fmt::Formatter<'_>, depth: usize) -> fmt::Result {
-        let mark = if self.passes { '✓' } else { '✗' };
-        write!(f, "{:indent$}{mark} {}", "", self.clause, indent = 2 * depth)?;
+    fn new(clause: String, passes: bool) -> Self {
+        Self { clause, passes, saw: None, hint: None, trace: None, children: Vec::new() }
+    }
+
+    /// The tree, one line per part, each before the parts that it is made of.
+    pub fn lines(&self) -> Vec<Line> {
+        let mut lines = Vec::new();
+        self.write_lines(0, &mut lines);
+        lines
+    }
+
+    fn write_lines(&self, depth: usize, lines: &mut Vec<Line>) {
+        let mark = if self.passes { Mark::Passes } else { Mark::Fails };
+        let mut text = self.clause.clone();
         match &self.saw {
-            Some(Saw::Value(value)) if !self.passes => write!(f, ", but it is {value:?}")?,
-            Some(Saw::Value(value)) => write!(f, ": {value:?}")?,
-            Some(Saw::Nothing) => f.write_str(", but the event has no such attribute")?,
+            Some(Saw::Value(value)) if !self.passes => text.push_str(&format!(", but it is {value:?}")),
+            Some(Saw::Value(value)) => text.push_str(&format!(": {value:?}")),
+            Some(Saw::Nothing) => text.push_str(", but the event has no such attribute"),
             None => {}
         }
+        if let Some(hint) = &self.hint {
+            text.push_str(&format!("; {hint}"));
+        }
+        lines.push(Line { depth, mark, text });
         if let Some(trace) = &self.trace {
-            writeln!(f)?;
-            trace.write_at(f, depth + 1)?;
+            trace.write_lines(depth + 1, lines);
         }
         for child in &self.children {
-            writeln!(f)?;
-            child.write_at(f, depth + 1)?;
+            child.write_lines(depth + 1, lines);
         }
-        Ok(())
+    }
+}
+
+impl Saw {
+    fn of(value: &str) -> Self {
+        let cut = value.char_indices().nth(MAX_SEEN).map(|(end, _)| format!("{}…", &value[..end]));
+        Self::Value(cut.unwrap_or_else(|| value.to_owned()))
+    }
+}
+
+impl fmt::Display for Hint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SimilarName(name) => write!(f, "did you mean {name}?"),
+            Self::Case => f.write_str("upper and lower case differ"),
+            Self::WhiteSpace => f.write_str("white space at the ends differs"),
+        }
     }
 }
 
 /// One line per part, indented by two blanks per level, without a line break at the end.
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.write_at(f, 0)
+        line::write(f, &self.lines())
     }
+}
+
+/// `null` says that there is no attribute, and a member that is missing that none was looked at.
+fn seen<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Saw>, D::Error> {
+    Saw::deserialize(deserializer).map(Some)
 }

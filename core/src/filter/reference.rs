@@ -263,6 +263,8 @@ proptest! {
         let explanation = filter.explain(&event);
         prop_assert_eq!(explanation.passes, filter.matches(&event));
         prop_assert_eq!(explanation.to_string().lines().count(), count(&explanation));
+        let json = serde_json::to_string(&explanation).expect("an explanation is JSON");
+        prop_assert_eq!(serde_json::from_str::<Explanation>(&json).expect("it is its own JSON"), explanation);
     }
 
     /// FLN-16

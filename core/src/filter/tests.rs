@@ -10,6 +10,7 @@ mod attributes;
 mod cesql;
 mod compiled;
 mod dialects;
+mod explain;
 
 /// An event of version 1.0 with id, source and type unless given.
 fn event(attributes: &[(&str, &str)]) -> Event {

@@ -10,7 +10,8 @@ use trigon_core::routing::Broker;
 use trigon_eventlog::Extent;
 
 use super::truncation::Truncation;
-use crate::partition::{LaneStatus, Partition};
+use crate::outbound::now;
+use crate::partition::{LaneStatus, Partition, Whereabouts};
 use crate::status::{Gap, GapCause};
 
 /// What others may know of a partition that is being driven.
@@ -51,6 +52,11 @@ impl Seat {
     /// How every lane stands.
     pub(crate) fn lanes(&self) -> Vec<LaneStatus> {
         self.machine().status()
+    }
+
+    /// Where an event stands for a Trigger, if that has a lane here.
+    pub(crate) fn whereabouts(&self, trigger: &TriggerId, offset: Offset) -> Option<Whereabouts> {
+        self.machine().whereabouts(now(), trigger, offset)
     }
 
     /// The groups that have their place here.

@@ -12,7 +12,9 @@ use trigon_core::name::Offset;
 use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::{Trigger, TriggerState};
 
+use super::history::Finish;
 use super::step::{self, Step};
+use super::whereabouts::{Turn, Whereabouts};
 use super::{LaneCounts, ScanId};
 use crate::attempt::{Attempt, AttemptId, LaneId, Outcome};
 
@@ -103,7 +105,7 @@ pub(super) struct Offer<'a> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Settled {
     /// The event is finished.
-    Finished,
+    Finished(Finish),
     /// The event may go again at once.
     Ready,
     /// The event waits.
@@ -266,13 +268,14 @@ impl Lane {
             }
             Outcome::Done => {
                 self.counts.attempts += 1;
-                match entry.progress.stage {
+                let Progress { stage, attempts, .. } = entry.progress;
+                match stage {
                     Stage::Subscriber => self.counts.delivered += 1,
                     Stage::DeadLetter => self.counts.dead_lettered += 1,
                     Stage::Park => self.counts.parked += 1,
                 }
                 self.finish(offset);
-                Settled::Finished
+                Settled::Finished(Finish { stage, attempt: attempts.saturating_add(1) })
             }
             Outcome::Failed(failure) => {
                 self.counts.attempts += 1;
@@ -392,6 +395,21 @@ impl Lane {
         let held = self.entries.keys().next().copied();
         let recovered = self.recovered.keys().next().copied();
         held.into_iter().chain(recovered).min().unwrap_or(position)
+    }
+
+    /// Where an event stands that the lane has begun with and not finished.
+    pub(super) fn held(&self, now: Instant, offset: Offset) -> Option<Whereabouts> {
+        let Some(entry) = self.entries.get(&offset) else {
+            return self.recovered.get(&offset).copied().map(Whereabouts::Recovering);
+        };
+        let turn = match entry.state {
+            State::Blocked => Turn::Blocked,
+            State::Ready => Turn::Ready,
+            State::InFlight => Turn::InFlight,
+            State::Waiting(due) => Turn::Waiting(due.saturating_duration_since(now)),
+        };
+        let reason = entry.failure.as_ref().map(|failure| failure.reason.clone());
+        Some(Whereabouts::Held { turn, progress: entry.progress, reason })
     }
 
     pub(super) fn queued(&self) -> usize {

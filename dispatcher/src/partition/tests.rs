@@ -447,8 +447,15 @@ impl World {
 
     fn finish(&mut self, n: usize, fate: Fate) {
         let attempt = self.in_flight.remove(n);
+        let is_current = self.is_current(&attempt);
+        if is_current {
+            let Attempt { stage, number, .. } = attempt;
+            let at = self.whereabouts(&attempt.trigger.id, attempt.id.offset);
+            let Some(Whereabouts::Held { turn: Turn::InFlight, progress, .. }) = at else { panic!("{at:?}") };
+            assert_eq!((progress.stage, progress.attempts + 1), (stage, number));
+        }
         let outcome = match fate {
-            Fate::Done if !self.is_current(&attempt) => Outcome::Done,
+            Fate::Done if !is_current => Outcome::Done,
             Fate::Done => {
                 *self.finished.entry((attempt.trigger.id.clone(), attempt.id.offset)).or_default() += 1;
                 Outcome::Done
@@ -458,6 +465,17 @@ impl World {
             Fate::Withdraw => Outcome::Withdrawn,
         };
         self.give(Input::Finished { attempt: attempt.id, outcome, jitter: 0.5 });
+        if is_current && fate == Fate::Done {
+            let finish = Finish { stage: attempt.stage, attempt: attempt.number };
+            // A Trigger that is removed is forgotten with its last event.
+            if let Some(at) = self.whereabouts(&attempt.trigger.id, attempt.id.offset) {
+                assert_eq!(at, Whereabouts::Finished(finish));
+            }
+        }
+    }
+
+    fn whereabouts(&self, trigger: &TriggerId, offset: Offset) -> Option<Whereabouts> {
+        self.partition.whereabouts(self.now, trigger, offset)
     }
 
     fn load(&mut self, n: usize) {
@@ -737,6 +755,12 @@ impl World {
                     continue;
                 }
                 let times = self.finished.get(&(id.clone(), *offset)).copied().unwrap_or(0);
+                let at = self.whereabouts(&id, *offset);
+                match at {
+                    Some(Whereabouts::Finished(_)) => assert!(times >= 1, "{offset} of {id} is not finished"),
+                    None | Some(Whereabouts::Passed) => {}
+                    other => panic!("{offset} of {id}, at the end: {other:?}"),
+                }
                 if !self.is_wanted(plan, record) {
                     assert_eq!(times, 0, "{offset} does not match {id}");
                 } else if self.skipped.contains(&(id.clone(), *offset)) {

@@ -24,6 +24,7 @@ macro_rules! on_every_deployment {
 mod attributes;
 mod dead_letters;
 mod delivery;
+mod explain;
 mod expressions;
 mod fidelity;
 mod filters;

@@ -499,3 +499,38 @@ fn a_place_that_was_deleted_is_written_again() {
     assert_eq!(world.commits[0].2.watermark, Offset(1));
     assert_eq!((world.withdrawn.len(), world.offsets_in_flight()), (0, vec![1]));
 }
+
+#[test]
+fn an_event_can_be_asked_for_on_every_step_of_its_way() {
+    let mut world = world(
+        vec![Plan { retry: 1, sink: true, concurrency: 1, ..plan(Order::Partition) }],
+        Limits::default(),
+    );
+    let id = TriggerId::new("default", "t0");
+    let first = Offset(0);
+    assert_eq!(world.whereabouts(&id, first), Some(Whereabouts::Unread));
+    assert_eq!(world.whereabouts(&TriggerId::new("default", "other"), first), None);
+    world.accept(2, 0);
+    let held = |turn| Some(Whereabouts::Held { turn, progress: Progress::default(), reason: None });
+    assert_eq!(world.whereabouts(&id, first), held(Turn::InFlight));
+    assert_eq!(world.whereabouts(&id, Offset(1)), held(Turn::Blocked));
+    world.finish(0, Fate::Fail);
+    let Some(Whereabouts::Held { turn: Turn::Waiting(wait), progress, .. }) = world.whereabouts(&id, first)
+    else {
+        panic!("{:?}", world.whereabouts(&id, first));
+    };
+    assert_eq!((progress.stage, progress.attempts), (Stage::Subscriber, 1));
+    assert!(wait > Duration::ZERO);
+    world.advance(wait);
+    world.finish(0, Fate::Fail);
+    let at = world.whereabouts(&id, first);
+    let Some(Whereabouts::Held { turn: Turn::InFlight, progress, reason: Some(reason) }) = at else {
+        panic!("{at:?}");
+    };
+    assert_eq!((progress.stage, progress.attempts), (Stage::DeadLetter, 0));
+    assert!(reason.contains("2 attempts"), "{reason}");
+    world.finish(0, Fate::Done);
+    let finish = Finish { stage: Stage::DeadLetter, attempt: 1 };
+    assert_eq!(world.whereabouts(&id, first), Some(Whereabouts::Finished(finish)));
+    assert_eq!(world.whereabouts(&id, Offset(2)), Some(Whereabouts::Unread));
+}
