@@ -371,6 +371,7 @@ impl Partition {
         self.unparked.truncate(end);
         let beyond = self.lanes.values().filter(|lane| self.position_of(lane) > end);
         for id in beyond.map(|lane| lane.id).collect::<Vec<_>>() {
+            self.lanes.get_mut(&id).expect("it was there above").is_beyond_end = true;
             self.doubt(id);
         }
     }
@@ -379,10 +380,13 @@ impl Partition {
         let Some(lane) = self.lanes.get_mut(&id).filter(|lane| lane.is_doubted) else { return };
         lane.is_doubted = false;
         self.doubted -= 1;
+        // A commit may have restored a place that somebody was seen to delete: what we have written ourselves is no
+        // reason to go back to it.
+        let is_its_own = !lane.is_beyond_end && cursor.is_some() && lane.committed == cursor;
         match cursor {
-            Some(cursor) => self.relocate(id, cursor),
-            None => {
-                lane.committed = None;
+            Some(cursor) if !is_its_own => self.relocate(id, cursor),
+            _ => {
+                lane.committed = cursor;
                 self.dirty.insert(id);
                 if self.drain == Drain::Committing {
                     self.commit_lane(id);

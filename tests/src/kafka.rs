@@ -38,6 +38,7 @@ pub struct Split {
     ingresses: Vec<Service>,
     dispatchers: Vec<Service>,
     routes: Folder,
+    arguments: Vec<String>,
     next: AtomicUsize,
 }
 
@@ -97,6 +98,7 @@ impl Split {
             ingresses: services(Command::Ingress),
             dispatchers: services(Command::Dispatcher),
             routes,
+            arguments: all,
             next: AtomicUsize::new(0),
         };
         split.run().await;
@@ -111,6 +113,16 @@ impl Split {
     /// The dispatchers.
     pub fn dispatchers(&mut self) -> &mut [Service] {
         &mut self.dispatchers
+    }
+
+    /// Starts one more dispatcher, and waits until it is ready.
+    ///
+    /// # Panics
+    /// When it does not get ready.
+    pub async fn add_dispatcher(&mut self) {
+        let mut dispatcher = Service::new(Command::Dispatcher, self.arguments.clone());
+        dispatcher.start().await;
+        self.dispatchers.push(dispatcher);
     }
 
     /// Where each ingress takes events for a Broker of the namespace `default`.

@@ -2,18 +2,23 @@
 
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool prints")]
 
+use std::fs::File;
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::OnceLock;
 use std::time::Instant;
 
 use clap::{Parser, Subcommand};
 
+mod excerpt;
+mod failures;
 mod kafka;
 mod requirements;
 mod tally;
 
+use excerpt::Excerpt;
+use failures::Failures;
 use tally::Tally;
 
 /// Project chores.
@@ -83,22 +88,25 @@ fn test() -> Result<(), String> {
     lint()?;
     // The system tests start the binary; building it first keeps them from waiting for one another.
     step("build the binary", cargo(&["build", "--bin", "trigon"]))?;
-    let mut tally = Tally::default();
+    let mut results = Results::default();
     let unit = kafka::with_broker(|variables| {
-        counted("tests", nextest(&format!("not ({ON_CLUSTER})"), variables), &mut tally)
+        results.run("tests", nextest(&format!("not ({ON_CLUSTER})"), variables))
     });
     // By themselves: three more brokers beside everything else would be too much for two cores.
     let clustered = kafka::with_cluster(|variables| {
-        counted("tests on three brokers", nextest(ON_CLUSTER, variables), &mut tally)
+        results.run("tests on three brokers", nextest(ON_CLUSTER, variables))
     });
-    let doc = counted("documentation tests", cargo(&["test", "--workspace", "--doc"]), &mut tally);
+    let doc = results.run("documentation tests", cargo(&["test", "--workspace", "--doc"]));
     let fuzzed = fuzz(FUZZ_SECONDS);
-    println!("tests: {} passed, {} failed", tally.passed, tally.failed);
+    for line in results.failures.report() {
+        println!("{line}");
+    }
     if std::env::var_os("CESQL_TCK").is_none_or(|folder| folder.is_empty()) {
         println!(
             "skipped: the TCK of CESQL, because CESQL_TCK is not set; the README says where it is found"
         );
     }
+    println!("tests: {} passed, {} failed", results.tally.passed, results.tally.failed);
     unit.and(clustered).and(doc).and(fuzzed)
 }
 
@@ -126,9 +134,14 @@ fn fuzz(seconds: u64) -> Result<(), String> {
         // Without a sanitizer the coverage instrumentation is all stable Rust: no nightly toolchain needed.
         let run = ["fuzz", "run", "--sanitizer", "none", target, &corpus, &seeds, "--"];
         let options = ["-dict=fuzz/dictionary.txt", "-max_len=4096", "-timeout=10", &limit];
-        step(&format!("fuzz {target} for {each} s"), cargo(&[&run[..], &options].concat()))?;
+        let log = target_folder().join(format!("fuzz-{target}.log"));
+        quietly(&format!("fuzz {target} for {each} s"), cargo(&[&run[..], &options].concat()), &log)?;
     }
     Ok(())
+}
+
+fn target_folder() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| "target".into(), PathBuf::from)
 }
 
 fn cargo(arguments: &[&str]) -> Command {
@@ -165,26 +178,68 @@ fn step(name: &str, mut command: Command) -> Result<(), String> {
     if status.success() { Ok(()) } else { Err(format!("{name} failed")) }
 }
 
-/// Runs a test runner, passes its output on, and adds up what its summary lines count.
-fn counted(name: &str, mut command: Command, tally: &mut Tally) -> Result<(), String> {
-    println!("== {name}");
-    let start = Instant::now();
-    // nextest sums up on stderr, cargo test on stdout: both go through one pipe.
-    let (reader, writer) = std::io::pipe().map_err(|error| format!("{name}: {error}"))?;
-    let both = writer.try_clone().map_err(|error| format!("{name}: {error}"))?;
-    command.stdout(writer).stderr(both);
-    let mut child =
-        command.spawn().map_err(|error| format!("{name}: could not start {command:?}: {error}"))?;
-    // The command holds the writing ends; the reader ends only when they are closed here.
-    drop(command);
-    for line in BufReader::new(reader).lines() {
-        let line = line.map_err(|error| format!("{name}: {error}"))?;
-        println!("{line}");
-        tally.count(&line);
+/// Last lines that are shown of what was silent and failed.
+const LOG_LINES: usize = 50;
+
+/// The same, with its output in a file, of which the end is shown when it fails.
+fn quietly(name: &str, mut command: Command, log: &Path) -> Result<(), String> {
+    let failed = |error| format!("{name}: {}: {error}", log.display());
+    std::fs::create_dir_all(target_folder()).map_err(failed)?;
+    let file = File::create(log).map_err(failed)?;
+    command.stdout(file.try_clone().map_err(failed)?).stderr(file);
+    let done = step(name, command);
+    if done.is_err() {
+        let mut excerpt = Excerpt::new(LOG_LINES);
+        for line in String::from_utf8_lossy(&std::fs::read(log).map_err(failed)?).lines() {
+            excerpt.push(line);
+        }
+        println!("== the end of {}", log.display());
+        excerpt.lines().iter().for_each(|line| println!("{line}"));
     }
-    let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
-    println!("== {name}: {} after {} s", outcome(status.success()), start.elapsed().as_secs());
-    if status.success() { Ok(()) } else { Err(format!("{name} failed")) }
+    done
+}
+
+/// What the test runners have said.
+#[derive(Default)]
+struct Results {
+    tally: Tally,
+    failures: Failures,
+}
+
+impl Results {
+    /// Runs a test runner and passes its output on.
+    fn run(&mut self, name: &str, mut command: Command) -> Result<(), String> {
+        println!("== {name}");
+        let start = Instant::now();
+        // nextest sums up on stderr, cargo test on stdout: both go through one pipe.
+        let (reader, writer) = std::io::pipe().map_err(|error| format!("{name}: {error}"))?;
+        let both = writer.try_clone().map_err(|error| format!("{name}: {error}"))?;
+        command.stdout(writer).stderr(both);
+        let mut child =
+            command.spawn().map_err(|error| format!("{name}: could not start {command:?}: {error}"))?;
+        // The command holds the writing ends; the reader ends only when they are closed here.
+        drop(command);
+        let before = self.failures.count();
+        let mut end = Excerpt::new(LOG_LINES);
+        for line in BufReader::new(reader).split(b'\n') {
+            let line = line.map_err(|error| format!("{name}: {error}"))?;
+            // What a failed test printed may be anything.
+            let line = String::from_utf8_lossy(&line);
+            println!("{line}");
+            self.tally.count(&line);
+            self.failures.take(&line);
+            end.push(&line);
+        }
+        let status = child.wait().map_err(|error| format!("{name}: {error}"))?;
+        println!("== {name}: {} after {} s", outcome(status.success()), start.elapsed().as_secs());
+        if status.success() {
+            return Ok(());
+        }
+        if self.failures.count() == before {
+            self.failures.add(name, end);
+        }
+        Err(format!("{name} failed"))
+    }
 }
 
 fn outcome(success: bool) -> &'static str {

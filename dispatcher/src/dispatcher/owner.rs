@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 use std::sync::{Arc, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{FuturesUnordered, StreamExt};
@@ -379,6 +379,28 @@ impl Owner {
         self.share_memory();
     }
 
+    /// Others join and leave while this one goes: what is drained already is theirs at once.
+    fn change_in_drain(&mut self, ownership: &mut dyn Ownership, change: OwnershipChange, by: Instant) {
+        match change {
+            // They go to the others when this one leaves.
+            OwnershipChange::Assigned(_) => {}
+            OwnershipChange::Revoked(partitions) => {
+                for at in partitions {
+                    if self.driven.contains_key(&at) {
+                        self.wish(&at, End::Drain(by.min(now() + REVOKE_DEADLINE)));
+                    } else {
+                        ownership.release(at);
+                    }
+                }
+            }
+            OwnershipChange::Lost(partitions) => {
+                for at in &partitions {
+                    self.wish(at, End::Abandon);
+                }
+            }
+        }
+    }
+
     fn drive(&mut self, at: TopicPartition) {
         let table = Arc::clone(&self.routes.borrow().table);
         let Some(broker) = table.brokers.values().find(|broker| broker.topic == at.topic) else {
@@ -583,13 +605,24 @@ impl Owner {
             self.wish(at, End::Drain(by));
         }
         let mut result = Drained { drained: 0, abandoned: 0 };
-        while let Some(ended) = self.drivers.join_next_with_id().await {
-            let (id, ended) = ended.map_err(DispatcherError::Partition)?;
-            match ended {
-                Ended::Drained | Ended::Gone => result.drained += 1,
-                Ended::Abandoned => result.abandoned += 1,
+        let mut is_member = true;
+        while !self.drivers.is_empty() {
+            tokio::select! {
+                biased;
+                Some(ended) = self.drivers.join_next_with_id() => {
+                    let (id, ended) = ended.map_err(DispatcherError::Partition)?;
+                    match ended {
+                        Ended::Drained | Ended::Gone => result.drained += 1,
+                        Ended::Abandoned => result.abandoned += 1,
+                    }
+                    self.ended(ownership, id, ended);
+                }
+                change = ownership.changed(), if is_member => match change {
+                    Ok(change) => self.change_in_drain(ownership, change, by),
+                    // What becomes of the partitions is not known any more; what is in flight ends all the same.
+                    Err(_) => is_member = false,
+                },
             }
-            self.ended(ownership, id, ended);
         }
         tracing::info!(drained = result.drained, abandoned = result.abandoned, "dispatcher drained");
         if order.answer.send(result).is_err() {

@@ -54,6 +54,8 @@ pub(super) struct Lane {
     pub(super) committing: Option<Cursor>,
     /// Somebody has set its place: nothing is committed until that has been looked up.
     pub(super) is_doubted: bool,
+    /// It had come further than the log now reaches: where it goes on is not where it stands.
+    pub(super) is_beyond_end: bool,
     /// Where its cursor stood when it was loaded: what lies below is not its own doing.
     pub(super) floor: Offset,
     entries: BTreeMap<Offset, Entry>,
@@ -126,6 +128,7 @@ impl Lane {
             committed: None,
             committing: None,
             is_doubted: false,
+            is_beyond_end: false,
             floor: Offset(0),
             entries: BTreeMap::new(),
             recovered: BTreeMap::new(),

@@ -484,6 +484,28 @@ fn a_lane_beyond_the_end_of_a_truncated_log_looks_where_it_stands() {
     assert_eq!(fresh, [(Offset(5), 1)]);
 }
 
+/// A commit restored a place that was seen to be deleted: nobody has set it, and nothing goes out again.
+#[test]
+fn a_lane_that_finds_its_own_commit_goes_on() {
+    let mut world = world(vec![plan(Order::Unordered)], Limits::default());
+    world.accept(6, 0);
+    for _ in 0..4 {
+        world.finish(0, Fate::Done);
+    }
+    world.advance(Limits::default().commit_interval);
+    world.commit(0, true);
+    world.give(Input::Moved { lane: LaneId(0) });
+    world.finish(0, Fate::Done);
+    world.reload(0);
+    world.read_all();
+    world.finish(0, Fate::Done);
+    assert!(world.in_flight.is_empty(), "{:?}", world.in_flight);
+    let lane = world.partition.status().remove(0);
+    assert_eq!((lane.watermark, lane.counts.moved, lane.counts.delivered), (Offset(6), 0, 6));
+    world.advance(Limits::default().commit_interval);
+    assert_eq!(world.commits.len(), 1, "its progress is committed again");
+}
+
 /// A person deletes the place: the lane goes on, and writes it again.
 #[test]
 fn a_place_that_was_deleted_is_written_again() {

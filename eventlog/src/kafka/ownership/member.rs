@@ -84,7 +84,10 @@ pub(super) fn run(config: &KafkaConfig, desk: &Desk) {
             Err(error) => End::Fatal(error),
         };
         match end {
-            End::Closed => return,
+            End::Closed => {
+                tracing::info!("left the group of the dispatchers");
+                return;
+            }
             End::Rotated => {
                 tracing::info!("the security of connections to Kafka has changed: joining the group again")
             }
@@ -162,6 +165,9 @@ impl Member {
     /// Lets librdkafka work.
     fn poll(&mut self, config: &KafkaConfig) -> Result<(), KafkaError> {
         let patience = if self.revoked.is_some() { PATIENCE_DRAINING } else { PATIENCE };
+        // librdkafka looks only once a second whether a heartbeat is due, and otherwise when it is asked something.
+        // The answer is of no use, but without the question a rebalance would be heard of up to a second late.
+        drop(self.consumer.group_metadata());
         let code = match self.consumer.poll(patience) {
             // A record that was under way before its partition was paused; the readers read it, too.
             None | Some(Ok(_)) => return Ok(()),
@@ -216,16 +222,25 @@ impl Member {
                 list.set_all_offsets(Offset::End)?;
                 self.consumer.incremental_assign(&list)?;
                 if list.count() > 0 {
+                    tracing::info!(partitions = list.count(), "partitions were given to this dispatcher");
                     self.consumer.pause(&list)?;
                     self.complaint = None;
                 }
                 desk.update(|holdings| holdings.assigned(partitions(&list)));
             }
             Decision::Revoked(list) => {
+                tracing::info!(
+                    partitions = list.count(),
+                    "partitions go to other dispatchers once they are drained"
+                );
                 desk.update(|holdings| holdings.revoked(&partitions(list), Instant::now()));
                 self.revoked = Some(list.clone());
             }
             Decision::Lost(list) => {
+                tracing::warn!(
+                    partitions = list.count(),
+                    "partitions have gone to other dispatchers: this one was away for longer than its session"
+                );
                 desk.update(|holdings| holdings.lost(&partitions(list)));
                 self.revoked = None;
                 self.consumer.incremental_unassign(list)?;

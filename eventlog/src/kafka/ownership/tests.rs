@@ -82,6 +82,14 @@ fn group(bootstrap: &str) -> KafkaConfig {
     KafkaConfig { installation, ..config(bootstrap) }
 }
 
+/// As long as a session can be: no longer than a member may go without a poll.
+const SESSION: Duration = Duration::from_secs(30);
+
+/// The same where a member that goes without a word is missed late.
+fn patient_group(bootstrap: &str) -> KafkaConfig {
+    KafkaConfig { session_timeout: SESSION, ..group(bootstrap) }
+}
+
 async fn together(one: &mut Dispatcher, two: &mut Dispatcher, partitions: usize) {
     while one.owned.len() != partitions || two.owned.len() != partitions {
         tokio::select! {
@@ -93,19 +101,17 @@ async fn together(one: &mut Dispatcher, two: &mut Dispatcher, partitions: usize)
 
 /// And nothing is owned by two at any time.
 #[tokio::test(flavor = "multi_thread")]
-async fn two_dispatchers_share_and_the_one_that_stays_has_all_soon_after_a_clean_stop() {
+async fn two_dispatchers_share_and_the_one_that_stays_has_all_after_a_clean_stop_and_not_only_after_a_session()
+ {
     let topics = Topics::of(&test_server::address());
     let topic = topics.fresh(6).await;
-    let (config, board) = (group(&test_server::address()), Board::default());
+    let (config, board) = (patient_group(&test_server::address()), Board::default());
     let mut first = Dispatcher::start("first", &config, &[&topic], &board);
     first.until(6).await;
     let mut second = Dispatcher::start("second", &config, &[&topic], &board);
     together(&mut first, &mut second, 3).await;
-    let begin = Instant::now();
     let departure = first.stop();
-    second.until(6).await;
-    let took = begin.elapsed();
-    assert!(took < Duration::from_secs(4), "the take-over took {took:?}");
+    timeout(SESSION / 2, second.until(6)).await.expect("nobody waits for the end of its session");
     timeout(DEADLINE, departure.wait()).await.expect("the first one leaves");
     let departure = second.stop();
     timeout(DEADLINE, departure.wait()).await.expect("the second one leaves");
@@ -146,18 +152,16 @@ async fn what_is_never_released_is_lost() {
 
 /// A topic may be asked for before it exists, and grow later.
 #[tokio::test(flavor = "multi_thread")]
-async fn new_topics_and_new_partitions_are_picked_up_within_seconds() {
+async fn new_topics_and_new_partitions_are_picked_up() {
     let topics = Topics::of(&test_server::address());
     let (first, second) = (topics.fresh(1).await, TopicName::external(fresh("later")));
     let (config, board) = (group(&test_server::address()), Board::default());
     let mut dispatcher = Dispatcher::start("first", &config, &[&first, &second], &board);
     dispatcher.until(1).await;
-    let begin = Instant::now();
     topics.create(&second, 2, &[]).await;
     dispatcher.until(3).await;
     topics.grow(&second, 4).await;
     dispatcher.until(5).await;
-    assert!(begin.elapsed() < Duration::from_secs(20), "it took {:?}", begin.elapsed());
     topics.delete(&second).await;
     dispatcher.until(1).await;
 }
@@ -191,10 +195,8 @@ async fn a_member_that_is_cut_off_past_its_session_has_lost_all() {
     let mut dispatcher = Dispatcher::start("first", &config, &[&topic], &board);
     dispatcher.until(2).await;
     cluster.broker_down(1).expect("it can fall");
-    let begin = Instant::now();
     let change = dispatcher.changed().await;
     assert_eq!(change, OwnershipChange::Lost(dispatcher.owned.iter().cloned().collect()));
-    assert!(begin.elapsed() < Duration::from_secs(9), "it took {:?}", begin.elapsed());
     dispatcher.owned.clone().iter().for_each(|at| dispatcher.forget(at));
     cluster.broker_up(1).expect("it can rise");
     dispatcher.until(2).await;
