@@ -61,6 +61,9 @@ pub(crate) struct Settings {
     /// The backlog of the isolation scenario, in MiB
     #[arg(long, default_value_t = 1_024)]
     pub(crate) backlog: u64,
+    /// How many events a Trigger is behind in the catch-up scenario
+    #[arg(long, default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(1_000..))]
+    pub(crate) behind: u64,
     /// Partitions of the Broker's topic
     #[arg(long, default_value_t = 4)]
     pub(crate) partitions: u32,
@@ -98,6 +101,8 @@ pub(crate) enum Scenario {
     CostPerTrigger,
     /// A healthy subscriber beside a dead one with a backlog and a slow one
     Isolation,
+    /// A Trigger that is far behind, alone and beside a Trigger at the tail
+    CatchUp,
     /// kill -9 under load
     Restart,
 }

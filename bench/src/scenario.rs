@@ -9,6 +9,7 @@ use crate::sink::Sink;
 use crate::trigon::{Route, Trigon, Usage, own_usage};
 use crate::{BenchError, Scenario, Settings};
 
+mod catch_up;
 mod isolation;
 mod restart;
 mod triggers;
@@ -36,6 +37,7 @@ pub(crate) async fn run(
         Scenario::Idle => idle(binary, settings).await,
         Scenario::CostPerTrigger => triggers::run(binary, settings).await,
         Scenario::Isolation => isolation::run(binary, settings).await,
+        Scenario::CatchUp => catch_up::run(binary, settings).await,
         Scenario::Restart => restart::run(binary, settings).await,
     }
 }
@@ -88,6 +90,7 @@ async fn matching(binary: &Path, settings: &Settings, mix: Mix, rate: u32) -> Re
         subscriber: sink.url(&format!("/{n}")),
         of_type: (mix.types > 1).then_some(n % mix.types),
         order: mix.order,
+        ..Route::default()
     };
     let routes: Vec<Route> = (0..triggers).map(route).collect();
     let trigon = Trigon::start(binary, &routes, settings).await?;
@@ -128,8 +131,12 @@ const IDLE: Duration = Duration::from_secs(60);
 async fn idle(binary: &Path, settings: &Settings) -> Result<Figures, BenchError> {
     const TRIGGERS: u64 = 1_000;
     let sink = Sink::start(Instant::now()).await?;
-    let route =
-        |n: u64| Route { name: format!("t{n}"), subscriber: sink.url("/"), of_type: Some(n), order: None };
+    let route = |n: u64| Route {
+        name: format!("t{n}"),
+        subscriber: sink.url("/"),
+        of_type: Some(n),
+        ..Route::default()
+    };
     let routes: Vec<Route> = (0..TRIGGERS).map(route).collect();
     let trigon = Trigon::start(binary, &routes, settings).await?;
     tokio::time::sleep(WARM_UP).await;

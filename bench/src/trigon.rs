@@ -44,7 +44,7 @@ struct Process {
 }
 
 /// A Trigger of a measurement.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Route {
     /// Its name.
     pub(crate) name: String,
@@ -54,6 +54,8 @@ pub(crate) struct Route {
     pub(crate) of_type: Option<u64>,
     /// Its `trigon.dev/order`.
     pub(crate) order: Option<&'static str>,
+    /// Its `trigon.dev/start-from`.
+    pub(crate) start_from: Option<&'static str>,
 }
 
 /// What a process has used so far.
@@ -101,6 +103,43 @@ impl Trigon {
         }
         trigon.ready().await?;
         Ok(trigon)
+    }
+
+    /// Replaces the Triggers, and does not wait until they are in force.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub(crate) fn route(&self, routes: &[Route], settings: &Settings) -> Result<(), BenchError> {
+        let fail = |error| BenchError::Io("could not replace the routes".to_owned(), error);
+        let (next, file) = (self.folder.path().join("next"), self.folder.path().join("routes/routes.yaml"));
+        fs::write(&next, yaml(routes, settings)).map_err(fail)?;
+        fs::rename(next, file).map_err(fail)
+    }
+
+    /// How many events of its topic a Trigger has before it; `None` while the process that delivers does not deliver
+    /// for it.
+    ///
+    /// # Errors
+    /// When it does not answer.
+    pub(crate) async fn lag(&self, trigger: &str) -> Result<Option<u64>, BenchError> {
+        let found = self.status(trigger).await?;
+        let is_there = !matches!(found["state"].as_str(), None | Some("starting" | "elsewhere"));
+        Ok(is_there.then(|| found["lag"].as_u64()).flatten())
+    }
+
+    /// Whether the process that delivers has partitions of a Trigger's topic. One that does not answer has none.
+    pub(crate) async fn has_partitions(&self, trigger: &str) -> bool {
+        let found = self.status(trigger).await.unwrap_or_default();
+        found["cursors"].as_array().is_some_and(|cursors| !cursors.is_empty())
+    }
+
+    async fn status(&self, trigger: &str) -> Result<serde_json::Value, BenchError> {
+        let fail = |error| BenchError::Io("could not ask for the triggers".to_owned(), error);
+        let Some(process) = self.processes.last() else { return Ok(serde_json::Value::Null) };
+        let triggers = process.json("/v1/triggers").await.map_err(fail)?;
+        let name = format!("default/{trigger}");
+        let mut all = triggers.as_array().into_iter().flatten();
+        Ok(all.find(|known| known["trigger"] == name.as_str()).cloned().unwrap_or_default())
     }
 
     /// Kills the process that delivers, without warning.
@@ -229,9 +268,22 @@ impl Process {
     }
 
     async fn ask(&self, path: &str) -> io::Result<Option<u16>> {
+        let mut wire = self.wire(path).await?;
+        Ok(wire.read().await?.and_then(|head| head.status()))
+    }
+
+    async fn json(&self, path: &str) -> io::Result<serde_json::Value> {
+        let mut wire = self.wire(path).await?;
+        if wire.read().await?.and_then(|head| head.status()) != Some(200) {
+            return Err(io::Error::other(format!("{path} is refused")));
+        }
+        Ok(serde_json::from_slice(wire.body())?)
+    }
+
+    async fn wire(&self, path: &str) -> io::Result<Wire> {
         let mut wire = Wire::new(TcpStream::connect(self.admin).await?)?;
         wire.write(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n").as_bytes()).await?;
-        Ok(wire.read().await?.and_then(|head| head.status()))
+        Ok(wire)
     }
 }
 
@@ -284,10 +336,13 @@ fn yaml(routes: &[Route], settings: &Settings) -> String {
             "subscriber": {"uri": route.subscriber},
             "delivery": {"retry": 100_000, "backoffPolicy": "linear", "backoffDelay": "PT1S"},
         });
-        let annotations = match route.order {
-            Some(order) => json!({"trigon.dev/order": order}),
-            None => json!({}),
-        };
+        let mut annotations = json!({});
+        for (name, value) in [("trigon.dev/order", route.order), ("trigon.dev/start-from", route.start_from)]
+        {
+            if let Some(value) = value {
+                annotations[name] = value.into();
+            }
+        }
         if let Some(number) = route.of_type {
             spec["filter"] = json!({"attributes": {"type": type_name(number)}});
         }

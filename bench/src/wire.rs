@@ -14,9 +14,11 @@ pub(crate) struct Wire {
     buffer: Vec<u8>,
     /// How much of the buffer belongs to the message that was read last.
     used: usize,
+    /// Where its body begins.
+    body: usize,
 }
 
-/// The head of a message; its body was read and forgotten.
+/// The head of a message; its body was read, and stays until the next one.
 #[derive(Debug)]
 pub(crate) struct Head<'a>(&'a str);
 
@@ -30,7 +32,7 @@ impl Wire {
     /// When the socket takes no options.
     pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
-        Ok(Self { stream, buffer: Vec::with_capacity(READ), used: 0 })
+        Ok(Self { stream, buffer: Vec::with_capacity(READ), used: 0, body: 0 })
     }
 
     /// Sends a whole message.
@@ -47,7 +49,7 @@ impl Wire {
     /// When it breaks off or is not understood.
     pub(crate) async fn read(&mut self) -> io::Result<Option<Head<'_>>> {
         self.buffer.drain(..self.used);
-        self.used = 0;
+        (self.used, self.body) = (0, 0);
         let mut searched = 0;
         let head = loop {
             if let Some(at) = self.buffer[searched..].windows(4).position(|four| four == b"\r\n\r\n") {
@@ -71,8 +73,13 @@ impl Wire {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
         }
-        self.used = head + length;
+        (self.used, self.body) = (head + length, head);
         parse(&self.buffer[..head]).map(Some)
+    }
+
+    /// The body of the message that was read last.
+    pub(crate) fn body(&self) -> &[u8] {
+        &self.buffer[self.body..self.used]
     }
 
     async fn fill(&mut self) -> io::Result<usize> {
@@ -134,6 +141,7 @@ mod tests {
         }
         let first = wire.read().await.unwrap().unwrap();
         assert_eq!((first.path(), first.header("CE-ID")), ("/a", Some("7")));
+        assert_eq!(wire.body(), b"abc");
         assert_eq!(wire.read().await.unwrap().unwrap().status(), Some(202));
         drop(writer);
         assert!(wire.read().await.unwrap().is_none());

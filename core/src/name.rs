@@ -4,6 +4,7 @@
 use std::borrow::Borrow;
 use std::cmp::Ordering;
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -109,13 +110,15 @@ impl Ord for dyn Named + '_ {
 #[error("{0:?} is not of the form NAMESPACE/NAME")]
 pub struct NameError(String);
 
-/// A topic of the event log.
+/// A topic of the event log. Cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct TopicName(String);
+#[serde(from = "String", into = "String")]
+pub struct TopicName(Arc<str>);
 
-/// A group of cursors in the event log: one per Trigger.
+/// A group of cursors in the event log: one per Trigger. Cloning shares the text.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-pub struct GroupName(String);
+#[serde(from = "String", into = "String")]
+pub struct GroupName(Arc<str>);
 
 /// Kafka's limit on the name of a topic or a group, in bytes.
 pub const MAX_LOG_NAME: usize = 249;
@@ -162,14 +165,14 @@ impl Installation {
     ///
     /// A namespace contains no dot, so two Brokers never share a name (peer's R15).
     pub fn topic(&self, broker: &BrokerId) -> TopicName {
-        TopicName(log_name(&self.0, &[&broker.namespace, &broker.name]))
+        log_name(&self.0, &[&broker.namespace, &broker.name]).into()
     }
 
     /// The topic of a Broker's parked events: `trigon.<namespace>.<broker>_parked`.
     ///
     /// No Broker's name contains `_`, so it is no Broker's topic.
     pub fn parked_topic(&self, broker: &BrokerId) -> TopicName {
-        TopicName(log_name(&self.0, &[&broker.namespace, &format!("{}_parked", broker.name)]))
+        log_name(&self.0, &[&broker.namespace, &format!("{}_parked", broker.name)]).into()
     }
 
     /// The group of a Trigger's cursors: `trigon.<namespace>.<broker>.<trigger>`.
@@ -178,45 +181,53 @@ impl Installation {
     /// Broker `a` and the Trigger `c` of the Broker `a.b` would share a group, and deleting one would lose the other's
     /// progress.
     pub fn group(&self, broker: &BrokerId, trigger: &TriggerId) -> GroupName {
-        GroupName(log_name(&self.0, &[&broker.namespace, &broker.name.replace('.', "_"), &trigger.name]))
+        log_name(&self.0, &[&broker.namespace, &broker.name.replace('.', "_"), &trigger.name]).into()
     }
 
     /// The group in which the dispatchers share the partitions among them: `trigon`.
     pub fn dispatchers(&self) -> GroupName {
-        GroupName(self.0.clone())
+        self.0.clone().into()
     }
 }
 
 impl TopicName {
     /// A topic that somebody else named.
     pub fn external(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
-
-    /// The name as the log knows it.
-    pub fn as_str(&self) -> &str {
-        &self.0
+        name.into().into()
     }
 }
 
-impl GroupName {
-    /// The name as the log knows it.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
+macro_rules! log_name {
+    ($type:ident) => {
+        impl $type {
+            /// The name as the log knows it.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<String> for $type {
+            fn from(name: String) -> Self {
+                Self(name.into())
+            }
+        }
+
+        impl From<$type> for String {
+            fn from(name: $type) -> Self {
+                name.as_str().to_owned()
+            }
+        }
+    };
 }
 
-impl fmt::Display for TopicName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for GroupName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
+log_name!(TopicName);
+log_name!(GroupName);
 
 fn log_name(prefix: &str, parts: &[&str]) -> String {
     let full = format!("{prefix}.{}", parts.join("."));

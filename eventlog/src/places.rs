@@ -16,6 +16,9 @@ use crate::log::{EventLog, LogError, Place};
 /// Brokers about which the log is asked at once.
 const BROKERS_AT_ONCE: usize = 8;
 
+/// Triggers of a Broker whose places are asked for at once: what a log holds of the answers is bounded by it.
+const TRIGGERS_AT_ONCE: usize = 100;
+
 /// Why the Triggers of a Broker do not all have their places.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Unplaced {
@@ -58,23 +61,20 @@ async fn ask(log: &dyn EventLog, broker: &Arc<Broker>, known: &HashSet<GroupName
     let description = log.describe_topic(&broker.topic).await?;
     let description = description.ok_or_else(|| Unplaced::NoTopic(broker.topic.clone()))?;
     let partitions = description.partitions_of(&broker.topic);
-    let mut triggers = Vec::new();
-    let mut places = Vec::new();
-    for trigger in &broker.triggers {
-        if !known.contains(&trigger.group) {
+    let unknown: Vec<_> = broker.triggers.iter().filter(|trigger| !known.contains(&trigger.group)).collect();
+    for triggers in unknown.chunks(TRIGGERS_AT_ONCE) {
+        let (mut ids, mut places) = (Vec::new(), Vec::new());
+        for trigger in triggers {
             for at in &partitions {
-                triggers.push(&trigger.id);
+                ids.push(&trigger.id);
                 places.push(Place { group: trigger.group.clone(), at: at.clone() });
             }
         }
-    }
-    if places.is_empty() {
-        return Ok(());
-    }
-    let found = log.load(&places).await;
-    for ((found, trigger), place) in found.into_iter().zip(triggers).zip(places) {
-        if found?.is_none() {
-            return Err(Unplaced::Trigger { trigger: trigger.clone(), at: place.at });
+        let found = log.load(&places).await;
+        for ((found, trigger), place) in found.into_iter().zip(ids).zip(places) {
+            if found?.is_none() {
+                return Err(Unplaced::Trigger { trigger: trigger.clone(), at: place.at });
+            }
         }
     }
     Ok(())

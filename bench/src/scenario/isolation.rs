@@ -25,8 +25,7 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
     let route = |name: &str, sink: &Sink| Route {
         name: name.to_owned(),
         subscriber: sink.url("/"),
-        of_type: None,
-        order: None,
+        ..Route::default()
     };
     let mut figures = Figures::default();
     let rate = settings.rate.unwrap_or(RATE);

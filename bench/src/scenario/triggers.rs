@@ -27,7 +27,7 @@ pub(super) async fn run(binary: &Path, settings: &Settings) -> Result<Figures, B
             name: format!("t{n}"),
             subscriber: sink.url("/"),
             of_type: Some(n),
-            order: None,
+            ..Route::default()
         };
         let routes: Vec<Route> = (0..count).map(route).collect();
         let trigon = Trigon::start(binary, &routes, settings).await?;

@@ -163,15 +163,28 @@ async fn begin(
         let elsewhere = elsewhere(found.by_ref().take(others.len()));
         (wanted, elsewhere)
     });
+    let mut oldest = Vec::new();
     for (wanted, elsewhere) in with_places.chain(rest) {
         match elsewhere.map(|elsewhere| beginning(at.partition, elsewhere)) {
-            Ok(Beginning::Oldest) => {
+            Ok(Beginning::Oldest) => oldest.push(wanted),
+            Ok(Beginning::Start) => starting.push(wanted),
+            Ok(Beginning::Wait) => end.waiting.push(wanted),
+            Err(error) => end.fail(vec![wanted], error),
+        }
+    }
+    // The Trigger may have been started after it was looked up here and before it was looked up elsewhere: then it has
+    // a place here now, for it is started in all partitions at once.
+    let places: Vec<Place> = oldest.iter().map(|wanted| wanted.place(at)).collect();
+    let found = if places.is_empty() { Vec::new() } else { log.load(&places).await };
+    for (wanted, found) in oldest.into_iter().zip(found) {
+        match found {
+            Ok(None) => {
                 let cursor = Cursor::at(extent.start);
                 commits.push(wanted.commit(at, cursor.clone()));
                 begun.push((wanted, cursor, 1));
             }
-            Ok(Beginning::Start) => starting.push(wanted),
-            Ok(Beginning::Wait) => end.waiting.push(wanted),
+            // Its place may be beyond the extent, which is older.
+            Ok(Some(_)) => end.again.push(wanted),
             Err(error) => end.fail(vec![wanted], error),
         }
     }

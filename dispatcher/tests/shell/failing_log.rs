@@ -1,17 +1,20 @@
-//! What happens when the log does not do what it is asked: everything is tried again, nothing is lost.
+//! What happens when the log does not do what it is asked, or late: everything is tried again, nothing is lost.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
+use tokio::sync::watch;
 use trigon_core::cursor::Cursor;
 use trigon_core::filter::Filter;
-use trigon_core::name::{GroupName, Offset, Position, TopicName, TopicPartition};
+use trigon_core::name::{GroupName, Offset, PartitionId, Position, TopicName, TopicPartition};
 use trigon_core::record::{Record, Timestamp};
-use trigon_core::routing::TopicSettings;
+use trigon_core::routing::{StartFrom, TopicSettings, Trigger};
+use trigon_dispatcher::Config;
 use trigon_eventlog::{
     AppendError, Commit, CommitError, Difference, EventLog, Extent, Health, LogError, Ownership, Place, Scan,
     SharedLog, TopicDescription,
@@ -27,12 +30,47 @@ struct FailingLog {
     loads: AtomicUsize,
     scans: AtomicUsize,
     creations: AtomicUsize,
+    late: Option<Late>,
+}
+
+/// The first load of this partition comes before all others, and is answered when there is something in partition 0.
+struct Late {
+    partition: PartitionId,
+    has_looked: watch::Sender<bool>,
 }
 
 impl FailingLog {
     fn over(inner: SharedLog) -> Arc<Self> {
+        Arc::new(Self::new(inner, None))
+    }
+
+    fn late(inner: SharedLog, partition: u32) -> Arc<Self> {
+        let late = Late { partition: PartitionId(partition), has_looked: watch::Sender::new(false) };
+        Arc::new(Self::new(inner, Some(late)))
+    }
+
+    fn new(inner: SharedLog, late: Option<Late>) -> Self {
         let [appends, commits, loads, scans, creations] = std::array::from_fn(|_| AtomicUsize::new(0));
-        Arc::new(Self { inner, appends, commits, loads, scans, creations })
+        Self { inner, appends, commits, loads, scans, creations, late }
+    }
+
+    async fn load_late(&self, late: &Late, places: &[Place]) -> Vec<Result<Option<Cursor>, LogError>> {
+        let is_it = |place: &Place| place.at.partition == late.partition;
+        if *late.has_looked.borrow() || !places.iter().all(is_it) {
+            late.has_looked.subscribe().wait_for(|has_looked| *has_looked).await.unwrap();
+            return self.inner.load(places).await;
+        }
+        let found = self.inner.load(places).await;
+        late.has_looked.send_replace(true);
+        let first = |place: &Place| Place {
+            at: TopicPartition { partition: PartitionId(0), ..place.at.clone() },
+            ..place.clone()
+        };
+        let first: Vec<Place> = places.iter().map(first).collect();
+        while self.inner.load(&first).await.iter().any(|found| matches!(found, Ok(None))) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        found
     }
 }
 
@@ -68,7 +106,10 @@ impl EventLog for FailingLog {
         if is_due(&self.loads) {
             return places.iter().map(|_| Err(broken())).collect();
         }
-        self.inner.load(places).await
+        match &self.late {
+            Some(late) => self.load_late(late, places).await,
+            None => self.inner.load(places).await,
+        }
     }
 
     async fn commit(&self, commits: Vec<Commit>) -> Vec<Result<(), CommitError>> {
@@ -184,6 +225,32 @@ async fn a_log_that_fails_now_and_then_delays_and_loses_nothing() {
     world.until("t", "idle", |s| s.lag == 0).await;
     world.stop().await;
     assert_eq!(subscriber.received().len(), 50, "a clean stop after failed commits repeats nothing");
+}
+
+/// A Trigger is started in all partitions while one of them is being looked up: it is not taken for an old one there,
+/// which would read that partition from its beginning.
+#[tokio::test]
+async fn a_trigger_that_is_started_while_it_is_looked_up_begins_where_it_was_started() {
+    let (dir, subscriber) = (folder(), Subscriber::taking().await);
+    let inner = log_in(&dir);
+    let world = World::start_with(&inner, Config::default(), 2, Vec::new()).await;
+    let mut filled = BTreeSet::new();
+    for n in 0..20 {
+        let old = builder(&format!("old-{n}")).attribute("partitionkey", n.to_string()).build().unwrap();
+        filled.insert(world.send(old).await.partition);
+    }
+    assert_eq!(filled.len(), 2);
+    world.stop().await;
+    let shared: SharedLog = FailingLog::late(inner, 1);
+    let latest = Trigger { start_from: StartFrom::Latest, ..trigger("t", &subscriber.url) };
+    let world = World::start_with(&shared, Config::default(), 2, vec![latest]).await;
+    for n in 0..20 {
+        world.send(event(&format!("new-{n}"))).await;
+    }
+    world.until("t", "idle", |s| s.lag == 0 && s.delivered >= 20).await;
+    world.stop().await;
+    let ids = subscriber.ids();
+    assert!(ids.len() == 20 && ids.iter().all(|id| id.starts_with("new-")), "{ids:?}");
 }
 
 fn records(ids: &[&str]) -> Vec<Record> {

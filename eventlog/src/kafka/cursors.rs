@@ -212,14 +212,16 @@ impl Shared {
         places: &[&Place],
         mut numbers: Vec<usize>,
     ) -> Vec<(usize, Result<Option<Stored>, Setback>)> {
-        let coordinators = self.coordinators.find(numbers.iter().map(|&n| &places[n].group)).await;
+        numbers.sort_by_key(|&n| &places[n].group);
+        let of_groups = || numbers.chunk_by(|&one, &next| places[one].group == places[next].group);
+        let coordinators =
+            self.coordinators.find(of_groups().map(|of_group| &places[of_group[0]].group)).await;
         let mut results = Vec::with_capacity(numbers.len());
         let mut of_nodes: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
-        numbers.sort_by_key(|&n| &places[n].group);
-        for n in numbers {
-            match coordinators.get(&places[n].group) {
-                Some(Ok(node)) => of_nodes.entry(*node).or_default().push(n),
-                Some(Err(setback)) => results.push((n, Err(setback.clone()))),
+        for of_group in of_groups() {
+            match coordinators.get(&places[of_group[0]].group) {
+                Some(Ok(node)) => of_nodes.entry(*node).or_default().extend(of_group),
+                Some(Err(setback)) => results.extend(of_group.iter().map(|&n| (n, Err(setback.clone())))),
                 None => {}
             }
         }

@@ -17,6 +17,7 @@ use kafka_protocol::messages::MetadataResponse;
 use rustix::process::Signal;
 use tempfile::TempDir;
 
+pub use metrics::TopicBytes;
 pub use options::{Mechanism, Options};
 pub use tools::{GroupRow, Tools};
 
@@ -26,6 +27,7 @@ use crate::port::Port;
 
 pub mod options;
 
+mod metrics;
 mod probe;
 mod tools;
 
@@ -68,6 +70,8 @@ struct Node {
     client: Port,
     internal: Port,
     controller: Port,
+    /// Where its metrics are, if they are wanted.
+    metrics: Option<Port>,
     folder: PathBuf,
     jvm: Option<Jvm>,
 }
@@ -108,7 +112,8 @@ impl Kafka {
             let node = folder.path().join(id.to_string());
             fs::create_dir(&node).map_err(failed)?;
             let (client, internal, controller) = (Port::free()?, Port::free()?, Port::free()?);
-            nodes.push(Node { id, client, internal, controller, folder: node, jvm: None });
+            let metrics = options.has_metrics.then(Port::free).transpose()?;
+            nodes.push(Node { id, client, internal, controller, metrics, folder: node, jvm: None });
         }
         let mut kafka = Self { nodes, options, folder };
         kafka.format()?;
@@ -152,6 +157,21 @@ impl Kafka {
     pub fn tools(&self) -> Tools {
         let addresses: Vec<_> = self.nodes.iter().map(|node| node.internal.address()).collect();
         Tools::new(addresses.join(","))
+    }
+
+    /// What the brokers that run have counted of a topic since they were started.
+    ///
+    /// # Errors
+    /// When they were not started with [`Options::metrics`], or do not answer.
+    pub fn topic_bytes(&self, topic: &str) -> Result<TopicBytes, String> {
+        let mut sum = TopicBytes::default();
+        for node in self.nodes.iter().filter(|node| node.jvm.is_some()) {
+            let port = node.metrics.as_ref().ok_or("the brokers were started without metrics")?;
+            let bytes = metrics::topic_bytes(&port.address(), topic)?;
+            sum.written += bytes.written;
+            sum.read += bytes.read;
+        }
+        Ok(sum)
     }
 
     /// Asks a broker to stop, and waits until it has.
@@ -380,7 +400,9 @@ impl Node {
 
     fn start(&mut self, heap: &str) -> Result<(), String> {
         let config = self.folder.join(PROPERTIES);
-        let flags = [heap, "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"];
+        let mut flags = vec![heap.to_owned(), "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn".to_owned()];
+        flags.extend(self.metrics.iter().flat_map(|port| metrics::flags(&port.address())));
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
         self.jvm = Some(Jvm::start(&flags, "kafka.Kafka", &[config.as_os_str()], &self.output())?);
         Ok(())
     }

@@ -13,6 +13,7 @@ pub struct Options {
     pub(super) users: Vec<(String, String)>,
     pub(super) access: Access,
     pub(super) advertised: Vec<String>,
+    pub(super) has_metrics: bool,
 }
 
 /// Who may do what.
@@ -107,6 +108,13 @@ impl Options {
     #[must_use]
     pub fn advertised(mut self, addresses: impl IntoIterator<Item = String>) -> Self {
         self.advertised = addresses.into_iter().collect();
+        self
+    }
+
+    /// Lets [`Kafka::topic_bytes`](super::Kafka::topic_bytes) ask the brokers what they have counted.
+    #[must_use]
+    pub fn metrics(mut self) -> Self {
+        self.has_metrics = true;
         self
     }
 
