@@ -45,6 +45,9 @@ const PROBE_INTERVAL: Duration = Duration::from_secs(1);
 /// How long an answer to that may take.
 const PROBE_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long a topic's limit is waited for, to name it in an answer that is due.
+const LIMIT_PATIENCE: Duration = Duration::from_secs(3);
+
 /// The sender tells what becomes of a record by its deadline, or soon after it; then it has no excuse.
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -116,7 +119,7 @@ impl Producer {
         let deadline = Instant::now() + self.append_deadline;
         let queued = records.into_iter().enumerate();
         let queued = queued.map(|(at, record)| Queued { record, ticket: append.ticket(at), deadline });
-        if self.intake.put(topic, queued.collect()).is_err() {
+        if !self.intake.put(topic, queued.collect()) {
             return Err(AppendError::Unavailable(CLOSED.to_owned()));
         }
         drop(append);
@@ -139,7 +142,7 @@ impl Producer {
         }
         match cause {
             Cause::UnknownTopic => AppendError::UnknownTopic(topic.clone()),
-            Cause::TooLarge => match self.limits.of(topic).await {
+            Cause::TooLarge => match timeout(LIMIT_PATIENCE, self.limits.of(topic)).await.unwrap_or(None) {
                 Some(limit) => AppendError::TooLarge { size: largest, limit },
                 None => AppendError::Unavailable(format!(
                     "topic {topic} does not take a record of {largest} bytes, and its max.message.bytes cannot be read"
@@ -154,7 +157,7 @@ impl Producer {
         if self.intake.is_closed() { Health::Refusing(CLOSED.to_owned()) } else { self.condition.health() }
     }
 
-    /// Takes no more appends, and waits until those that were taken are answered, for the append deadline at most.
+    /// Takes no more appends, and waits until those that were taken are answered, by their deadlines.
     pub(crate) async fn close(&self) {
         self.intake.close();
         let sender = std::mem::take(&mut *self.sender.lock().expect(LOCKED));

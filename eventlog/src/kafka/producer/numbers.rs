@@ -11,7 +11,7 @@ use crate::LogError;
 use crate::kafka::records::ProducerId;
 use crate::kafka::wire::{Cluster, Setback};
 
-/// How soon numbers are asked for again that were refused.
+/// How soon Kafka is asked again: it remembers each producer for a day.
 const PACE: Duration = Duration::from_millis(250);
 
 /// What is known of our numbers. There are none at first, and Kafka is asked at once.
@@ -19,6 +19,8 @@ const PACE: Duration = Duration::from_millis(250);
 pub(super) struct Numbers {
     current: Option<ProducerId>,
     is_asked: bool,
+    /// Whether the last question has failed: it is repeated until it is answered, whoever wants numbers.
+    has_failed: bool,
     /// When Kafka may be asked again.
     from: Option<Instant>,
 }
@@ -32,25 +34,24 @@ impl Numbers {
     /// Whether Kafka has to be asked now, which is then taken for done.
     pub(super) fn must_ask(&mut self, now: Instant, wants_others: impl Fn(ProducerId) -> bool) -> bool {
         let may_ask = !self.is_asked && self.from.is_none_or(|from| from <= now);
-        let must_ask = may_ask && self.current.is_none_or(wants_others);
+        let must_ask = may_ask && (self.has_failed || self.current.is_none_or(wants_others));
         self.is_asked |= must_ask;
         must_ask
     }
 
     /// Kafka has given these.
-    pub(super) fn are(&mut self, producer: ProducerId) {
-        *self = Self { current: Some(producer), is_asked: false, from: None };
+    pub(super) fn are(&mut self, producer: ProducerId, now: Instant) {
+        *self = Self { current: Some(producer), is_asked: false, has_failed: false, from: Some(now + PACE) };
     }
 
     /// Kafka has given none.
     pub(super) fn failed(&mut self, now: Instant) {
-        self.is_asked = false;
-        self.from = Some(now + PACE);
+        *self = Self { is_asked: false, has_failed: true, from: Some(now + PACE), ..*self };
     }
 
-    /// When Kafka may be asked again that has given none.
-    pub(super) fn ask_from(&self) -> Option<Instant> {
-        self.from.filter(|_| !self.is_asked)
+    /// When Kafka may be asked again.
+    pub(super) fn ask_from(&self, now: Instant) -> Option<Instant> {
+        self.from.filter(|from| !self.is_asked && *from > now)
     }
 }
 
@@ -76,19 +77,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_are_asked_for_once_until_they_are_there_and_again_when_they_are_spent() {
+    fn numbers_are_asked_for_until_they_are_there_and_again_when_they_are_spent() {
         let mut numbers = Numbers::default();
         let now = Instant::now();
         assert!(numbers.must_ask(now, |_| false));
         assert!(!numbers.must_ask(now, |_| false), "it is under way");
         numbers.failed(now);
         assert!(!numbers.must_ask(now, |_| false), "it is too soon");
-        assert_eq!(numbers.ask_from(), Some(now + PACE));
-        assert!(numbers.must_ask(now + PACE, |_| false));
+        assert_eq!(numbers.ask_from(now), Some(now + PACE));
+        assert!(numbers.must_ask(now + PACE, |_| false), "also when nobody wants any now");
         let first = ProducerId { id: 1, epoch: 0 };
-        numbers.are(first);
+        numbers.are(first, now);
+        assert!(!numbers.must_ask(now, |producer| producer == first), "it is too soon");
+        let now = now + PACE;
+        assert_eq!(numbers.ask_from(now), None);
         assert!(!numbers.must_ask(now, |producer| producer != first));
         assert!(numbers.must_ask(now, |producer| producer == first));
         assert_eq!(numbers.current(), Some(first), "others may use them still");
+        numbers.failed(now);
+        assert!(numbers.must_ask(now + PACE, |_| false), "or nobody would know whether Kafka gives any");
     }
 }

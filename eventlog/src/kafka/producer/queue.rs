@@ -13,17 +13,19 @@ use tokio::time::Instant;
 use trigon_core::name::{Offset, PartitionId, Position, TopicName};
 use trigon_core::record::Record;
 
+use self::partition::{Batch, Partition, Slot};
 use super::append::{Cause, Fate, Ticket};
 use super::partitioner::of_key;
 use super::verdict::Verdict;
-use crate::kafka::records::{Compression, Numbering, ProducerId, encode};
+use crate::kafka::records::{Compression, ProducerId};
 use crate::kafka::wire::{NodeId, TopicView};
 
-/// The wait after the first failed attempt; each further one is twice as long.
-const FIRST_WAIT: Duration = Duration::from_millis(20);
+mod partition;
+#[cfg(test)]
+mod tests;
 
-/// The longest wait between two attempts.
-const LONGEST_WAIT: Duration = Duration::from_millis(500);
+/// How long batches stay small after Kafka has refused one for its size: the limit may be raised.
+const SMALL_FOR: Duration = Duration::from_secs(60);
 
 /// A record that waits.
 #[derive(Debug)]
@@ -63,7 +65,10 @@ pub(super) struct TopicQueue {
     /// Records without a key go wherever there is room first.
     free: VecDeque<Queued>,
     partitions: Vec<Partition>,
-    batch_bytes: usize,
+    /// How large batches become.
+    most_bytes: usize,
+    /// The same, since Kafka has refused one, and until when.
+    small: Option<(usize, Instant)>,
     /// Where the search for room begins.
     turn: usize,
     /// Records that wait, and batches that wait to be sent again.
@@ -72,50 +77,17 @@ pub(super) struct TopicQueue {
     is_outdated: bool,
 }
 
-#[derive(Debug, Default)]
-struct Partition {
-    /// Records that belong here.
-    own: VecDeque<Queued>,
-    slot: Slot,
-    /// How the next batch is numbered.
-    next: Option<Numbering>,
-    /// Whose numbers are not to be used any more: one of them is in doubt.
-    spent: Option<ProducerId>,
-    /// Nothing is sent before.
-    not_before: Option<Instant>,
-    wait: Duration,
-    /// How many records a batch may have, after one was refused.
-    at_most: Option<usize>,
-}
-
-#[derive(Debug, Default)]
-enum Slot {
-    #[default]
-    Idle,
-    /// On its way.
-    Sent(Batch),
-    /// To be sent again.
-    Again(Batch),
-}
-
-#[derive(Debug)]
-struct Batch {
-    bytes: Bytes,
-    records: Vec<Queued>,
-    /// What became of it if it is not sent again.
-    fate: Fate,
-}
-
 impl TopicQueue {
     /// An empty queue, whose batches have no more than so many bytes unless one record has.
-    pub(super) fn new(name: TopicName, batch_bytes: usize) -> Self {
+    pub(super) fn new(name: TopicName, most_bytes: usize) -> Self {
         Self {
             name,
             view: None,
             unplaced: VecDeque::new(),
             free: VecDeque::new(),
             partitions: Vec::new(),
-            batch_bytes,
+            most_bytes,
+            small: None,
             turn: 0,
             waiting: 0,
             is_outdated: false,
@@ -136,10 +108,12 @@ impl TopicQueue {
     /// for somebody to lead its partition.
     pub(super) fn is_outdated(&self) -> bool {
         let Some(view) = &self.view else { return true };
-        let leaderless = |(at, leader): (usize, &Option<NodeId>)| {
-            leader.is_none() && self.partitions.get(at).is_some_and(Partition::is_waiting)
-        };
-        self.is_outdated || (self.waiting > 0 && view.leaders.iter().enumerate().any(leaderless))
+        let is_leaderless =
+            |(leader, partition): (&Option<NodeId>, &Partition)| leader.is_none() && partition.is_waiting();
+        let nobody_leads = || view.leaders.iter().all(Option::is_none);
+        self.is_outdated
+            || (!self.free.is_empty() && nobody_leads())
+            || (self.waiting > 0 && view.leaders.iter().zip(&self.partitions).any(is_leaderless))
     }
 
     /// Takes a record.
@@ -163,16 +137,30 @@ impl TopicQueue {
 
     /// Takes what the cluster says of the topic.
     pub(super) fn seen(&mut self, view: Arc<TopicView>) {
-        if self.partitions.len() < view.leaders.len() {
-            self.partitions.resize_with(view.leaders.len(), Partition::default);
+        if self.view.as_ref().is_some_and(|before| before.id != view.id) {
+            self.small = None;
         }
         self.is_outdated = false;
-        self.view = (!view.leaders.is_empty()).then_some(view);
-        if self.view.is_some() {
-            let unplaced = std::mem::take(&mut self.unplaced);
-            self.waiting -= unplaced.len();
-            unplaced.into_iter().for_each(|queued| self.push(queued));
+        let count = view.leaders.len();
+        self.view = (count > 0).then_some(view);
+        if count == 0 {
+            return;
         }
+        if self.partitions.len() < count {
+            self.partitions.resize_with(count, Partition::default);
+        }
+        // Those of a former topic of this name are gone.
+        let mut homeless = std::mem::take(&mut self.unplaced);
+        for partition in &mut self.partitions[count..] {
+            homeless.append(&mut partition.own);
+            if let Slot::Again(batch) = std::mem::take(&mut partition.slot) {
+                self.waiting -= 1;
+                partition.leave_epoch();
+                batch.fail(&Cause::UnknownTopic);
+            }
+        }
+        self.waiting -= homeless.len();
+        homeless.into_iter().for_each(|queued| self.push(queued));
     }
 
     /// Adds the brokers to which something could be sent now.
@@ -195,7 +183,7 @@ impl TopicQueue {
     pub(super) fn wants_numbers(&self, producer: ProducerId, now: Instant) -> bool {
         self.waiting > 0
             && self.partitions.iter().any(|partition| {
-                partition.spent == Some(producer)
+                partition.has_spent(producer)
                     && matches!(partition.slot, Slot::Idle)
                     && partition.may_send(now)
                     && (!partition.own.is_empty() || !self.free.is_empty())
@@ -208,12 +196,13 @@ impl TopicQueue {
         let Some(view) = self.view.clone() else { return batches };
         let count = view.leaders.len();
         let begin = self.turn;
+        let batch_bytes = self.batch_bytes(now);
         for at in (0..count).map(|step| (begin + step) % count) {
-            if view.leaders[at] != Some(sending.node) || self.waiting == 0 || *room == 0 {
-                continue;
+            if self.waiting == 0 || *room == 0 {
+                break;
             }
-            let (partition, free) = (&mut self.partitions[at], &mut self.free);
-            if !partition.may_send(now) {
+            let partition = &mut self.partitions[at];
+            if view.leaders[at] != Some(sending.node) || !partition.may_send(now) {
                 continue;
             }
             let batch = match std::mem::take(&mut partition.slot) {
@@ -221,38 +210,45 @@ impl TopicQueue {
                     self.waiting -= 1;
                     Some(batch)
                 }
-                _ => {
+                Slot::Idle | Slot::Sent(_) if partition.has_spent(sending.producer) => None,
+                Slot::Idle | Slot::Sent(_) => {
                     let at_most = partition.at_most.unwrap_or(usize::MAX);
-                    let records = match partition.numbering(sending.producer) {
-                        None => Vec::new(),
-                        Some(_) if partition.own.is_empty() => {
-                            self.turn = at + 1;
-                            take(free, self.batch_bytes, at_most)
-                        }
-                        Some(_) => take(&mut partition.own, self.batch_bytes, at_most),
-                    };
+                    let own = !partition.own.is_empty();
+                    let from = if own { &mut partition.own } else { &mut self.free };
+                    let records = take(from, batch_bytes, at_most);
                     self.waiting -= records.len();
                     partition.number(records, sending)
                 }
             };
-            if let Some(batch) = batch {
-                *room = room.saturating_sub(batch.bytes.len());
-                let deadline = batch.deadline().unwrap_or(now);
-                batches.push(Outgoing { partition: partition_id(at), bytes: batch.bytes.clone(), deadline });
-                partition.slot = Slot::Sent(batch);
+            let Some(batch) = batch else { continue };
+            if batches.is_empty() {
+                // Another begins next time, or one that is always full would leave no room for the others.
+                self.turn = at + 1;
             }
+            *room = room.saturating_sub(batch.size().max(1));
+            let deadline = batch.deadline().unwrap_or(now);
+            batches.push(Outgoing { partition: partition_id(at), bytes: batch.bytes.clone(), deadline });
+            partition.slot = Slot::Sent(batch);
         }
         batches
+    }
+
+    fn batch_bytes(&mut self, now: Instant) -> usize {
+        self.small.take_if(|(_, until)| *until <= now);
+        self.small.map_or(self.most_bytes, |(bytes, _)| bytes)
     }
 
     /// Takes what became of a batch that was sent.
     pub(super) fn answered(&mut self, at: PartitionId, verdict: Verdict, now: Instant) {
         let place = index(at);
         let Some(partition) = self.partitions.get_mut(place) else { return };
-        let Slot::Sent(mut batch) = std::mem::take(&mut partition.slot) else { return };
+        let mut batch = match std::mem::take(&mut partition.slot) {
+            Slot::Sent(batch) => batch,
+            other => return partition.slot = other,
+        };
         match verdict {
             Verdict::Stored(base) => {
-                partition.not_before = None;
+                partition.release();
                 partition.at_most = None;
                 for (offset, queued) in (base.0..).zip(batch.records) {
                     queued.ticket.stored(Position { partition: at, offset: Offset(offset) });
@@ -260,38 +256,37 @@ impl TopicQueue {
             }
             Verdict::Again(fate, _) => {
                 self.is_outdated = true;
-                if fate == Fate::Unknown {
-                    batch.fate = Fate::Unknown;
-                }
+                batch.doubt(fate);
                 partition.slot = Slot::Again(batch);
                 self.waiting += 1;
                 partition.hold(now);
             }
             Verdict::Split(cause) => {
-                partition.spend();
-                if batch.records.len() == 1 {
+                partition.leave_epoch();
+                partition.release();
+                // One that may be stored would be stored again in parts.
+                if batch.records.len() == 1 || batch.fate == Fate::Unknown {
                     return batch.fail(&cause);
                 }
                 if cause == Cause::TooLarge {
-                    let size: usize = batch.records.iter().map(|queued| queued.record.size()).sum();
-                    self.batch_bytes = self.batch_bytes.min(size / 2).max(1);
+                    self.small = Some(((batch.size() / 2).max(1), now + SMALL_FOR));
                 }
                 partition.at_most = Some(batch.records.len() / 2);
                 self.put_back(place, batch);
             }
             Verdict::Renumber(reason) => {
-                partition.spend();
+                partition.leave_id();
                 if batch.fate == Fate::Unknown {
+                    partition.release();
                     return batch.fail(&Cause::Refused(reason));
                 }
                 partition.hold(now);
                 self.put_back(place, batch);
             }
             Verdict::Failed(cause, fate) => {
-                partition.spend();
-                if fate == Fate::Unknown {
-                    batch.fate = Fate::Unknown;
-                }
+                partition.leave_epoch();
+                partition.release();
+                batch.doubt(fate);
                 batch.fail(&cause);
             }
         }
@@ -314,14 +309,15 @@ impl TopicQueue {
                 && let Slot::Again(batch) = std::mem::take(&mut partition.slot)
             {
                 self.waiting -= 1;
-                partition.spend();
+                partition.leave_epoch();
+                partition.release();
                 batch.fail(&cause);
             }
         }
         before > self.waiting
     }
 
-    /// Gives up everything that waits. What was stored in a topic that is gone is gone with it.
+    /// Gives up everything that waits.
     pub(super) fn fail(&mut self, cause: &Cause) {
         let own = self.partitions.iter_mut().map(|partition| &mut partition.own);
         for queue in [&mut self.unplaced, &mut self.free].into_iter().chain(own) {
@@ -332,13 +328,11 @@ impl TopicQueue {
         }
         for partition in &mut self.partitions {
             if matches!(partition.slot, Slot::Again(_))
-                && let Slot::Again(mut batch) = std::mem::take(&mut partition.slot)
+                && let Slot::Again(batch) = std::mem::take(&mut partition.slot)
             {
                 self.waiting -= 1;
-                partition.spend();
-                if *cause == Cause::UnknownTopic {
-                    batch.fate = Fate::NotStored;
-                }
+                partition.leave_epoch();
+                partition.release();
                 batch.fail(cause);
             }
         }
@@ -355,7 +349,7 @@ impl TopicQueue {
                 Slot::Again(batch) => batch.deadline(),
                 Slot::Idle | Slot::Sent(_) => None,
             };
-            let held = partition.not_before.filter(|at| *at > now);
+            let held = partition.held_until(now);
             [front(&partition.own), again, held].into_iter().flatten().min()
         };
         let partitions = self.partitions.iter().filter_map(of_partition);
@@ -371,62 +365,6 @@ impl TopicQueue {
         self.waiting += batch.records.len();
         for queued in batch.records.into_iter().rev() {
             self.partitions[at].own.push_front(queued);
-        }
-    }
-}
-
-impl Partition {
-    fn is_waiting(&self) -> bool {
-        !self.own.is_empty() || matches!(self.slot, Slot::Again(_))
-    }
-
-    fn may_send(&self, now: Instant) -> bool {
-        !matches!(self.slot, Slot::Sent(_)) && self.not_before.is_none_or(|at| at <= now)
-    }
-
-    /// How a batch of this producer is numbered; `None` when its numbers are spent.
-    fn numbering(&self, producer: ProducerId) -> Option<Numbering> {
-        if self.spent == Some(producer) {
-            return None;
-        }
-        let known = self.next.filter(|next| next.producer == producer);
-        Some(known.unwrap_or(Numbering { producer, sequence: 0 }))
-    }
-
-    /// Makes a batch of some records, and gives it its numbers.
-    fn number(&mut self, records: Vec<Queued>, sending: Sending) -> Option<Batch> {
-        let numbering = self.numbering(sending.producer).filter(|_| !records.is_empty())?;
-        let bytes = encode(records.iter().map(|queued| &queued.record), numbering, sending.compression);
-        let count = i32::try_from(records.len()).unwrap_or(i32::MAX);
-        // After the largest number comes 0.
-        let sequence = numbering.sequence.wrapping_add(count) & i32::MAX;
-        self.next = Some(Numbering { sequence, ..numbering });
-        Some(Batch { bytes, records, fate: Fate::NotStored })
-    }
-
-    /// Uses the numbers no more: one of them was given to a batch that is given up.
-    fn spend(&mut self) {
-        self.spent = self.next.map(|next| next.producer);
-    }
-
-    fn hold(&mut self, now: Instant) {
-        self.wait = match self.not_before {
-            Some(_) => (self.wait * 2).min(LONGEST_WAIT),
-            None => FIRST_WAIT,
-        };
-        self.not_before = Some(now + self.wait);
-    }
-}
-
-impl Batch {
-    /// That of its oldest record.
-    fn deadline(&self) -> Option<Instant> {
-        self.records.iter().map(|queued| queued.deadline).min()
-    }
-
-    fn fail(self, cause: &Cause) {
-        for queued in self.records {
-            queued.ticket.failed(cause.clone(), self.fate);
         }
     }
 }
@@ -453,6 +391,3 @@ fn index(partition: PartitionId) -> usize {
 fn partition_id(index: usize) -> PartitionId {
     PartitionId(u32::try_from(index).unwrap_or(u32::MAX))
 }
-
-#[cfg(test)]
-mod tests;

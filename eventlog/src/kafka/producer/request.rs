@@ -1,20 +1,20 @@
 //! One Produce request, and what its answer means for each batch.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use kafka_protocol::messages::produce_request::{PartitionProduceData, TopicProduceData};
 use kafka_protocol::messages::produce_response::TopicProduceResponse;
 use kafka_protocol::messages::{ProduceRequest, ProduceResponse, TopicName as WireName};
 use kafka_protocol::protocol::StrBytes;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 use trigon_core::name::{PartitionId, TopicName};
 use uuid::Uuid;
 
 use super::append::Fate;
 use super::queue::Outgoing;
-use super::sender::{Answered, unanswered};
 use super::verdict::Verdict;
-use crate::kafka::wire::{Cluster, Line, NodeId, WireError};
+use crate::kafka::wire::{Cluster, Line, NodeId};
 
 /// All in-sync replicas.
 const ALL: i16 = -1;
@@ -22,8 +22,9 @@ const ALL: i16 = -1;
 /// From this version on, topics are named by their identifiers.
 const BY_ID: i16 = 13;
 
-/// How long Kafka is given at least, however soon a record is given up.
-const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+/// How long Kafka is given at least, however soon a record is given up: the others of the request have more time, and
+/// whoever waits for that one waits a little longer than its deadline.
+const LEAST_PATIENCE: Duration = Duration::from_secs(4);
 
 /// The batches for one topic.
 #[derive(Debug)]
@@ -35,20 +36,34 @@ pub(super) struct Sent {
     pub(super) batches: Vec<Outgoing>,
 }
 
-/// Sends batches to a broker; one verdict for each.
-pub(super) async fn produce(cluster: Cluster, node: NodeId, sent: Vec<Sent>) -> Vec<Answered> {
-    let connection = match cluster.connection(node, Line::Appends).await {
-        Ok(connection) => connection,
-        Err(error) => return all(&sent, Fate::NotStored, &error),
+/// What became of batches.
+#[derive(Debug, Default)]
+pub(super) struct Answers {
+    /// One for each: where the sender keeps its topic, its partition, and what it met.
+    pub(super) verdicts: Vec<(usize, PartitionId, Verdict)>,
+    /// For how long Kafka takes nothing more from us: a quota is used up.
+    pub(super) throttled: Duration,
+}
+
+/// Sends batches to a broker.
+pub(super) async fn produce(cluster: Cluster, node: NodeId, sent: Vec<Sent>) -> Answers {
+    let limit = cluster.deadline();
+    let until = Instant::now() + patience(&sent, Instant::now(), limit);
+    let connection = match timeout_at(until, cluster.connection(node, Line::Appends)).await {
+        Ok(Ok(connection)) => connection,
+        Ok(Err(error)) => return all(&sent, Fate::NotStored, error.to_string()),
+        Err(_) => {
+            return all(&sent, Fate::NotStored, format!("broker {} could not be reached in time", node.0));
+        }
     };
     let version = match connection.version::<ProduceRequest>() {
         Ok(version) => version,
-        Err(error) => return all(&sent, Fate::NotStored, &error),
+        Err(error) => return all(&sent, Fate::NotStored, error.to_string()),
     };
-    let patience = patience(&sent, Instant::now(), cluster.deadline());
+    let patience = patience(&sent, Instant::now(), limit);
     match connection.call(&request(&sent, version, patience), patience).await {
-        Ok(answer) => verdicts(&sent, answer, version),
-        Err(error) => all(&sent, Fate::Unknown, &error),
+        Ok(answer) => verdicts(&sent, &answer, version),
+        Err(error) => all(&sent, Fate::Unknown, error.to_string()),
     }
 }
 
@@ -78,28 +93,33 @@ fn request(sent: &[Sent], version: i16, patience: Duration) -> ProduceRequest {
     ProduceRequest::default().with_acks(ALL).with_timeout_ms(timeout).with_topic_data(topics.collect())
 }
 
-fn verdicts(sent: &[Sent], answer: ProduceResponse, version: i16) -> Vec<Answered> {
+fn verdicts(sent: &[Sent], answer: &ProduceResponse, version: i16) -> Answers {
     let is_of = |topic: &TopicProduceResponse, sent: &Sent| {
         if version >= BY_ID { topic.topic_id == sent.id } else { topic.name.as_str() == sent.topic.as_str() }
     };
     let verdict = |sent: &Sent, partition: PartitionId| {
         let topic = answer.responses.iter().find(|topic| is_of(topic, sent));
-        let found = topic.into_iter().flat_map(|topic| &topic.partition_responses);
-        let found = found.into_iter().find(|found| u32::try_from(found.index) == Ok(partition.0));
+        let mut found = topic.into_iter().flat_map(|topic| &topic.partition_responses);
+        let found = found.find(|found| u32::try_from(found.index) == Ok(partition.0));
         found.map_or_else(
-            || unanswered(Fate::Unknown, "Kafka's answer leaves the partition out"),
+            || Verdict::Again(Fate::Unknown, "Kafka's answer leaves the partition out".into()),
             |found| Verdict::of(&sent.topic, found),
         )
     };
-    each(sent, verdict)
+    let throttled = Duration::from_millis(u64::try_from(answer.throttle_time_ms).unwrap_or(0));
+    Answers { verdicts: each(sent, verdict), throttled }
 }
 
-fn all(sent: &[Sent], fate: Fate, error: &WireError) -> Vec<Answered> {
-    let reason: std::sync::Arc<str> = error.to_string().into();
-    each(sent, |_, _| unanswered(fate, std::sync::Arc::clone(&reason)))
+fn all(sent: &[Sent], fate: Fate, reason: String) -> Answers {
+    let reason: Arc<str> = reason.into();
+    let verdicts = each(sent, |_, _| Verdict::Again(fate, Arc::clone(&reason)));
+    Answers { verdicts, throttled: Duration::ZERO }
 }
 
-fn each(sent: &[Sent], verdict: impl Fn(&Sent, PartitionId) -> Verdict) -> Vec<Answered> {
+fn each(
+    sent: &[Sent],
+    verdict: impl Fn(&Sent, PartitionId) -> Verdict,
+) -> Vec<(usize, PartitionId, Verdict)> {
     let of_topic = |sent: &Sent| {
         let batches = sent.batches.iter();
         batches.map(|batch| (sent.place, batch.partition, verdict(sent, batch.partition))).collect::<Vec<_>>()

@@ -11,14 +11,14 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::{FuturesUnordered, StreamExt};
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
-use trigon_core::name::{PartitionId, TopicName};
+use tokio::time::{Instant, sleep, sleep_until};
+use trigon_core::name::TopicName;
 
-use super::append::{Cause, Fate};
+use super::append::Cause;
 use super::condition::Condition;
 use super::numbers::{Numbers, new_numbers};
 use super::queue::{Queued, Sending, TopicQueue};
-use super::request::{Sent, produce};
+use super::request::{Answers, Sent, produce};
 use super::verdict::Verdict;
 use crate::LogError;
 use crate::kafka::records::{Compression, ProducerId};
@@ -45,16 +45,16 @@ pub(super) struct Intake {
 }
 
 impl Intake {
-    /// Hands records over; gives them back when the intake is closed.
-    pub(super) fn put(&self, topic: &TopicName, records: Vec<Queued>) -> Result<(), Vec<Queued>> {
+    /// Hands records over; false when the intake is closed.
+    pub(super) fn put(&self, topic: &TopicName, records: Vec<Queued>) -> bool {
         let mut new = self.new.lock().expect(LOCKED);
         if self.is_closed.load(Ordering::Relaxed) {
-            return Err(records);
+            return false;
         }
         new.push((topic.clone(), records));
         drop(new);
         self.arrived.notify_one();
-        Ok(())
+        true
     }
 
     /// Takes nothing more. The sender ends when all that was taken is answered.
@@ -89,7 +89,9 @@ pub(super) struct Sender {
     active: BTreeSet<usize>,
     /// Brokers that have a request of ours.
     busy: BTreeSet<NodeId>,
-    requests: Pending<(NodeId, Vec<Answered>)>,
+    requests: Pending<(NodeId, Answers)>,
+    /// Who is served first: another each time.
+    turn: usize,
     lookups: Pending<(usize, Seen)>,
     numbers: Numbers,
     numbering: Pending<Result<ProducerId, Setback>>,
@@ -101,11 +103,10 @@ type Pending<T> = FuturesUnordered<BoxFuture<'static, T>>;
 /// What the cluster says of a topic.
 type Seen = Result<Arc<TopicView>, Setback>;
 
-/// What became of one batch.
-pub(super) type Answered = (usize, PartitionId, Verdict);
-
 struct Topic {
     queue: TopicQueue,
+    /// Whether it is told already that records are given up.
+    is_told: bool,
     is_looked_up: bool,
     /// When the cluster may be asked again.
     look_from: Instant,
@@ -130,6 +131,7 @@ impl Sender {
             active: BTreeSet::new(),
             busy: BTreeSet::new(),
             requests: FuturesUnordered::new(),
+            turn: 0,
             lookups: FuturesUnordered::new(),
             numbers: Numbers::default(),
             numbering: FuturesUnordered::new(),
@@ -173,7 +175,13 @@ impl Sender {
                 Some(place) => *place,
                 None => {
                     let queue = TopicQueue::new(name.clone(), self.settings.batch_bytes);
-                    self.topics.push(Topic { queue, is_looked_up: false, look_from: now, look_by: now });
+                    self.topics.push(Topic {
+                        queue,
+                        is_told: false,
+                        is_looked_up: false,
+                        look_from: now,
+                        look_by: now,
+                    });
                     self.places.insert(name, self.topics.len() - 1);
                     self.topics.len() - 1
                 }
@@ -189,12 +197,12 @@ impl Sender {
         let complaint = self.condition.complaint();
         let topics = &mut self.topics;
         self.active.retain(|place| {
-            let queue = &mut topics[*place].queue;
-            if queue.expire(now, complaint.as_ref()) {
+            let Topic { queue, is_told, .. } = &mut topics[*place];
+            if queue.expire(now, complaint.as_ref()) && !std::mem::replace(is_told, true) {
                 tracing::warn!(
                     topic = %queue.name(),
                     reason = complaint.as_deref().unwrap_or("it is not known why"),
-                    "records were not stored within the append deadline"
+                    "records are not stored within the append deadline, until some are again"
                 );
             }
             queue.is_waiting()
@@ -253,7 +261,7 @@ impl Sender {
         let now = Instant::now();
         match numbered {
             Ok(producer) => {
-                self.numbers.are(producer);
+                self.numbers.are(producer, now);
                 self.condition.numbered(Ok(()));
             }
             Err(Setback::Passing(error)) => {
@@ -277,18 +285,21 @@ impl Sender {
         for place in &self.active {
             self.topics[*place].queue.ready(now, &mut ready);
         }
-        for node in ready.difference(&self.busy).copied().collect::<Vec<_>>() {
+        let nodes: Vec<_> = ready.difference(&self.busy).copied().collect();
+        let places: Vec<_> = self.active.iter().copied().collect();
+        for node in rotated(&nodes, self.turn) {
             let sending = Sending { node, producer, compression: self.settings.compression };
             let mut room = REQUEST_BYTES;
             let mut sent = Vec::new();
-            for place in &self.active {
-                let queue = &mut self.topics[*place].queue;
+            for place in rotated(&places, self.turn) {
+                let queue = &mut self.topics[place].queue;
                 let batches = queue.send(sending, now, &mut room);
                 if let Some(view) = queue.view().filter(|_| !batches.is_empty()) {
-                    sent.push(Sent { place: *place, topic: queue.name().clone(), id: view.id, batches });
+                    sent.push(Sent { place, topic: queue.name().clone(), id: view.id, batches });
                 }
             }
             if !sent.is_empty() {
+                self.turn = self.turn.wrapping_add(1);
                 self.busy.insert(node);
                 let request = produce(self.cluster.clone(), node, sent);
                 self.requests.push(Box::pin(async move { (node, request.await) }));
@@ -296,12 +307,24 @@ impl Sender {
         }
     }
 
-    fn answered(&mut self, node: NodeId, answers: Vec<Answered>) {
-        self.busy.remove(&node);
+    fn answered(&mut self, node: NodeId, answers: Answers) {
+        if answers.throttled.is_zero() {
+            self.busy.remove(&node);
+        } else {
+            // Kafka reads nothing from us before.
+            let pause = sleep(answers.throttled);
+            self.requests.push(Box::pin(async move {
+                pause.await;
+                (node, Answers::default())
+            }));
+        }
         let now = Instant::now();
-        for (place, partition, verdict) in answers {
+        for (place, partition, verdict) in answers.verdicts {
             match &verdict {
-                Verdict::Stored(_) => self.condition.stored(),
+                Verdict::Stored(_) => {
+                    self.condition.stored();
+                    self.topics[place].is_told = false;
+                }
                 Verdict::Again(_, reason) | Verdict::Renumber(reason) => {
                     let topic = self.topics[place].queue.name();
                     tracing::debug!(%topic, %partition, %reason, "a batch is sent again");
@@ -320,12 +343,12 @@ impl Sender {
     fn next_change(&self, now: Instant) -> Option<Instant> {
         let of_topic = |place: &usize| {
             let topic = &self.topics[*place];
-            let look = (!topic.is_looked_up && topic.queue.is_outdated()).then_some(topic.look_from);
+            let look = if topic.queue.is_outdated() { topic.look_from } else { topic.look_by };
+            let look = (!topic.is_looked_up).then_some(look);
             look.into_iter().chain(topic.queue.next_change(now)).min()
         };
         let topics = self.active.iter().filter_map(of_topic);
-        let numbers = self.numbers.ask_from().filter(|_| !self.active.is_empty());
-        topics.chain(numbers).min()
+        topics.chain(self.numbers.ask_from(now)).min()
     }
 
     fn is_done(&self) -> bool {
@@ -336,7 +359,8 @@ impl Sender {
     }
 }
 
-/// What a batch meets that has no answer.
-pub(super) fn unanswered(fate: Fate, reason: impl Into<Arc<str>>) -> Verdict {
-    Verdict::Again(fate, reason.into())
+/// All of them, another one first each turn.
+fn rotated<T: Copy>(all: &[T], turn: usize) -> impl Iterator<Item = T> {
+    let (before, from) = all.split_at(turn.checked_rem(all.len()).unwrap_or(0));
+    from.iter().chain(before).copied()
 }

@@ -35,7 +35,7 @@ pub(super) static RULES: &[PropertyRule] = &[
         &[],
         Ownership,
         Text("trigon"),
-        "names Trigon in the brokers' logs, metrics and quotas",
+        "names the member of the dispatchers' group in the brokers' logs and metrics; Trigon's own requests are `trigon`",
     ),
     // Appends.
     own("enable.idempotence", &[], "a repeated request must not store a record twice or out of order"),

@@ -234,7 +234,6 @@ mod tests {
             .iter()
             .map(|record| (record.producer_id, record.producer_epoch, record.sequence, record.timestamp))
             .collect();
-        // The sequence begins again after the largest number.
         let first = i32::MAX - 1;
         assert_eq!(numbers[0], (7, 1, first, 1_000));
         assert_eq!(numbers.len(), 3);

@@ -156,7 +156,6 @@ fn a_number_is_never_given_to_another_batch() {
             world.answer(0, again(Fate::Unknown));
             world.queue.unknown();
             world.queue.seen(view(&[Some(NODE)]));
-            world.after(500);
         },
         |world| world.answer(0, Verdict::Failed(Cause::Refused("no".into()), Fate::NotStored)),
         |world| world.answer(0, Verdict::Split(Cause::TooLarge)),
@@ -168,11 +167,94 @@ fn a_number_is_never_given_to_another_batch() {
         give_up(&mut world);
         outcome(given_up).expect_err("it is given up");
         world.push(None, "b");
-        assert_eq!(world.send(), [], "its number would be the next");
-        assert!(world.queue.wants_numbers(FIRST, world.now));
-        assert!(!world.queue.wants_numbers(SECOND, world.now));
-        assert_eq!(world.send_as(SECOND), [(0, vec!["b".to_owned()], SECOND, 0)]);
+        let next_epoch = ProducerId { epoch: 1, ..FIRST };
+        assert_eq!(world.send(), [(0, vec!["b".to_owned()], next_epoch, 0)], "without a wait");
+        assert!(!world.queue.wants_numbers(FIRST, world.now));
     }
+}
+
+#[test]
+fn after_the_last_epoch_another_id_is_needed() {
+    let mut world = World::new(&[Some(NODE)]);
+    let last = ProducerId { epoch: i16::MAX, ..FIRST };
+    world.push(None, "a");
+    world.send_as(last);
+    world.answer(0, Verdict::Failed(Cause::TooLarge, Fate::NotStored));
+    world.push(None, "b");
+    assert_eq!(world.send_as(last), []);
+    assert!(world.queue.wants_numbers(last, world.now));
+    assert_eq!(world.send_as(SECOND), [(0, vec!["b".to_owned()], SECOND, 0)]);
+}
+
+#[test]
+fn after_the_largest_sequence_comes_zero() {
+    let batch = |world: &mut World, value: &str| {
+        world.push(Some("k"), value);
+        let (.., sequence) = world.send().pop().expect("it is sent");
+        world.answer(0, stored(0));
+        sequence
+    };
+    let mut world = World::new(&[Some(NODE)]);
+    assert_eq!(batch(&mut world, "a"), 0);
+    world.queue.partitions[0].skip_to(i32::MAX);
+    assert_eq!(batch(&mut world, "b"), i32::MAX);
+    assert_eq!(batch(&mut world, "c"), 0);
+}
+
+/// It would be stored twice, and could be called not stored.
+#[test]
+fn what_may_be_stored_is_not_sent_in_parts() {
+    let mut world = World::new(&[Some(NODE)]);
+    let appends = [world.push(Some("k"), "a"), world.push(Some("k"), "b")];
+    world.send();
+    world.answer(0, again(Fate::Unknown));
+    world.after(20);
+    world.send();
+    world.answer(0, Verdict::Split(Cause::TooLarge));
+    for append in appends {
+        assert_eq!(failure(append), (Cause::TooLarge, 1));
+    }
+    assert!(!world.queue.is_waiting());
+}
+
+#[test]
+fn every_partition_begins_a_request_in_turn() {
+    let mut world = World::new(&[Some(NODE); 3]);
+    let mut begun = Vec::new();
+    for _ in 0..3 {
+        for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+            world.push(Some(key), "x");
+        }
+        let sending = Sending { node: NODE, producer: FIRST, compression: Compression::None };
+        let sent = world.queue.send(sending, world.now, &mut 1);
+        assert_eq!(sent.len(), 1, "there is room for one batch");
+        begun.push(sent[0].partition.0);
+        world.answer(sent[0].partition.0, stored(0));
+    }
+    begun.sort_unstable();
+    assert_eq!(begun, [0, 1, 2]);
+}
+
+#[test]
+fn a_record_without_a_key_waits_for_the_first_leader() {
+    let mut world = World::new(&[None, None]);
+    world.push(None, "a");
+    assert!(world.queue.is_outdated(), "or nobody would ask who leads now");
+    world.queue.seen(view(&[None, Some(NODE)]));
+    assert!(!world.queue.is_outdated());
+    assert_eq!(world.send(), [(1, vec!["a".to_owned()], FIRST, 0)]);
+}
+
+#[test]
+fn what_waited_for_a_partition_that_is_gone_finds_another() {
+    let mut world = World::new(&[None, None, None]);
+    for key in ["a", "b", "c", "d", "e", "f", "g", "h"] {
+        world.push(Some(key), key);
+    }
+    world.queue.seen(view(&[Some(NODE)]));
+    let (_, values, ..) = world.send().pop().expect("it is sent");
+    assert_eq!(values.len(), 8);
+    assert!(!world.queue.is_waiting());
 }
 
 #[test]
@@ -202,14 +284,9 @@ fn what_may_be_stored_is_said_to_be_in_doubt() {
 fn a_batch_that_is_refused_is_sent_in_parts_and_only_what_is_wrong_fails() {
     let mut world = World::new(&[Some(NODE)]);
     let appends: Vec<_> = ["a", "b", "wrong", "d"].map(|value| world.push(Some("k"), value)).into();
-    let mut producers = (1..).map(|id| ProducerId { id, epoch: 0 });
-    let mut producer = producers.next().unwrap();
     let mut base = 0;
     while world.queue.is_waiting() {
-        if world.queue.wants_numbers(producer, world.now) {
-            producer = producers.next().unwrap();
-        }
-        let (_, values, ..) = world.send_as(producer).pop().expect("something is sent");
+        let (_, values, ..) = world.send().pop().expect("something is sent");
         if values.iter().any(|value| value == "wrong") {
             world.answer(0, Verdict::Split(Cause::Refused("it is wrong".into())));
         } else {
@@ -262,15 +339,16 @@ fn a_topic_that_is_not_known_keeps_what_comes_until_it_is_seen() {
     assert_eq!(world.send(), [(0, vec!["a".to_owned()], FIRST, 0)]);
 }
 
+/// One broker that has not heard of a topic yet does not know what another has stored there.
 #[test]
-fn what_was_in_a_topic_that_is_gone_is_not_in_doubt() {
+fn what_may_be_stored_stays_in_doubt_though_the_topic_is_said_to_be_gone() {
     let mut world = World::new(&[Some(NODE)]);
     let sent = world.push(None, "a");
     world.send();
     let waiting = world.push(None, "b");
     world.answer(0, again(Fate::Unknown));
     world.queue.unknown();
-    assert_eq!(failure(sent), (Cause::UnknownTopic, 0));
+    assert_eq!(failure(sent), (Cause::UnknownTopic, 1));
     assert_eq!(failure(waiting), (Cause::UnknownTopic, 0));
     assert!(!world.queue.is_waiting());
 }
