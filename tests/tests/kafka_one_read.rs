@@ -26,9 +26,12 @@ const BYTES: usize = 2_048;
 /// one brings its beginning again.
 const READ_PERCENT: u64 = 103;
 
-/// The bounds of connections in ARCHITECTURE.md, and three for each of the two clients of librdkafka: to the address
-/// that they were given, to the broker, and to the coordinator.
-const CONNECTIONS: usize = 16 + 4 + 4 + 1 + 1 + 2 * 3;
+/// The bounds of connections in ARCHITECTURE.md, and three for the client of librdkafka: to the address that it was
+/// given, to the broker, and to the coordinator.
+const CONNECTIONS: usize = 16 + 4 + 4 + 1 + 1 + 1 + 3;
+
+/// Threads for what blocks come and go with the work, whatever the Triggers.
+const PASSING_THREADS: usize = 4;
 
 /// What a process has.
 #[derive(Clone, Copy, Debug, Default)]
@@ -160,7 +163,7 @@ async fn a_thousand_triggers_read_what_one_reader_reads() {
     assert!(before.read * 100 <= lone * READ_PERCENT, "{} bytes, a lone reader {lone}", before.read);
 
     for footprint in &footprints {
-        assert_eq!(footprint.threads, footprints[0].threads, "{footprints:?}");
+        assert!(footprint.threads <= footprints[0].threads + PASSING_THREADS, "{footprints:?}");
         assert!(footprint.connections <= CONNECTIONS, "{footprints:?}");
     }
 }
