@@ -50,9 +50,14 @@ impl<'e, 'l> Evaluator<'e, 'l> {
         Self { traced: Some(Vec::new()), ..Self::new(event, source, log) }
     }
 
-    /// For what does not look at an event.
-    pub(super) fn of_constant(source: &'l str, log: &'l mut Vec<EvaluationError>) -> Self {
-        Self { event: None, source, log: Some(log), traced: None, work: MAX_WORK }
+    /// For what does not look at an event; takes at most so much work.
+    pub(super) fn of_constant(source: &'l str, log: &'l mut Vec<EvaluationError>, work: usize) -> Self {
+        Self { event: None, source, log: Some(log), traced: None, work }
+    }
+
+    /// What may still be done; 0 once the evaluation was too long.
+    pub(super) fn work_left(&self) -> usize {
+        self.work
     }
 
     /// The parts that were evaluated.
@@ -104,7 +109,8 @@ impl<'e, 'l> Evaluator<'e, 'l> {
             NodeKind::Attribute(attribute) => self.attribute(node, attribute),
             NodeKind::Exists(attribute) => {
                 let event = self.event.ok_or(Value::Boolean(false))?;
-                Ok(Value::Boolean(attribute.of(event).is_some()))
+                let charged = self.spend(node, event.attributes().len());
+                charged.map(|()| Value::Boolean(attribute.of(event).is_some()))
             }
             NodeKind::Not(operand) => self.boolean(operand).map(|truth| Value::Boolean(!truth)),
             // Like the sums: two's complement, as the Go SDK has it (SQLS-08).
