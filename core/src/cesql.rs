@@ -113,6 +113,11 @@ impl Expression {
         Evaluator::of_filter(event).passes(&self.0.program)
     }
 
+    /// The same, and `None` when it fails.
+    pub(crate) fn verdict(&self, event: &Event) -> Option<bool> {
+        Evaluator::of_filter(event).verdict(&self.0.program)
+    }
+
     /// Evaluates the expression, and tells what each part of it came to.
     pub fn trace(&self, event: &Event) -> Trace {
         let mut errors = Vec::new();
