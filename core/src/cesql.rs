@@ -2,8 +2,8 @@
 //!
 //! An [`Expression`] is read once and evaluated often. Evaluating is pure and total: every event gives a value and
 //! a set of errors (SQLS-02, SQLS-19), and a filter passes what comes to `TRUE` without any (SQLS-18). Whatever
-//! the expression and the event, reading and evaluating are bounded by [`MAX_LENGTH`], [`MAX_DEPTH`] and
-//! [`MAX_WORK`], and characters are Unicode characters (SQLS-13, SQLS-15).
+//! the expression and the event, reading is bounded by [`MAX_LENGTH`] and [`MAX_DEPTH`], with what it computes
+//! ahead, and evaluating by [`MAX_WORK`]; characters are Unicode characters (SQLS-13, SQLS-15).
 //!
 //! Deliberately not here: functions of users, and the data of events.
 
@@ -18,6 +18,7 @@ mod condition;
 mod equality;
 mod error;
 mod evaluate;
+mod folding;
 mod function;
 mod like;
 mod parser;
@@ -35,6 +36,7 @@ pub(crate) use condition::Condition;
 use error::Span;
 pub use error::{ErrorKind, EvaluationError, ParseError, Position, Remark};
 use evaluate::Evaluator;
+use folding::Folding;
 pub(crate) use program::Attribute;
 use program::{Node, NodeKind};
 pub use trace::Trace;
@@ -48,10 +50,12 @@ pub const MAX_LENGTH: usize = 65_536;
 pub const MAX_DEPTH: usize = 64;
 
 /// How much an evaluation may do: bytes of attributes and of texts that functions take and make, attributes passed by
-/// while looking for one, and steps of a pattern. What exceeds it fails.
+/// while looking for one, and steps of a pattern. What exceeds it fails. What is computed when an expression is read
+/// may do [`MAX_LENGTH`] of it; what exceeds that is computed with every event.
 pub const MAX_WORK: usize = 16 * 1024 * 1024;
 
-/// An evaluation tells at most this many errors, and an expression has at most this many remarks.
+/// An evaluation tells at most this many errors, and an expression has at most this many remarks: of the errors that
+/// come up with every event the first that are found.
 pub const MAX_ERRORS: usize = 64;
 
 /// An expression, ready for evaluation; cloning shares it. Two are equal when they print equally.
@@ -87,7 +91,7 @@ impl Expression {
             return Err(ParseError(Box::new(Remark::new(source, end, message))));
         }
         let (expr, mut remarks) = parser::parse(source)?;
-        let program = Node::new(&expr, source);
+        let program = Node::new(&expr, &mut Folding::new(source));
         program.remarks(&mut remarks);
         remarks.sort_by_key(|remark| remark.offset);
         remarks.truncate(MAX_ERRORS);
@@ -107,6 +111,11 @@ impl Expression {
     /// the first error (SQLS-17).
     pub fn passes(&self, event: &Event) -> bool {
         Evaluator::of_filter(event).passes(&self.0.program)
+    }
+
+    /// The same, and `None` when it fails.
+    pub(crate) fn verdict(&self, event: &Event) -> Option<bool> {
+        Evaluator::of_filter(event).verdict(&self.0.program)
     }
 
     /// Evaluates the expression, and tells what each part of it came to.

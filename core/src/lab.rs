@@ -154,9 +154,11 @@ impl Trial {
         let event = placed.event;
         self.unseen.retain(|mention| !mention.is_in(event));
         let verdict = filter.verdict(event);
-        if let Some(error) = verdict.error {
+        if verdict.is_failed() {
             self.failed += 1;
-            self.first_error.get_or_insert_with(|| cut(&error.to_string()));
+            if self.first_error.is_none() {
+                self.first_error = verdict.error(event).map(|error| cut(&error.to_string()));
+            }
         }
         let passed_before = running.as_ref().is_some_and(|running| running.matches(event));
         self.matched += u64::from(verdict.passes);
@@ -184,9 +186,9 @@ impl Trial {
             if let Some(first) = self.first_error {
                 warnings.push(Warning::Errors { events: self.failed, first });
             }
-            let mut unseen: Vec<&str> = self.unseen.iter().map(Mention::name).collect();
-            unseen.dedup();
-            warnings.extend(unseen.into_iter().map(|name| {
+            let mut named = BTreeSet::new();
+            let unseen = self.unseen.iter().map(Mention::name).filter(|name| named.insert(*name));
+            warnings.extend(unseen.map(|name| {
                 let near = nearest(name, names.iter().map(|name| &**name)).filter(|near| *near != name);
                 Warning::UnknownAttribute { name: name.to_owned(), nearest: near.map(cut) }
             }));

@@ -44,6 +44,13 @@ pub fn uris_only(destination: &Destination) -> Result<String, Unresolved> {
     }
 }
 
+/// The resolution where nothing is sent: what is no URI gets one that leads nowhere.
+pub(crate) fn anywhere(destination: &Destination) -> Result<String, Unresolved> {
+    let is_absolute = destination.reference.is_none();
+    let uri = destination.uri.clone().filter(|_| is_absolute);
+    Ok(uri.unwrap_or_else(|| "http://subscriber.invalid/".to_owned()))
+}
+
 /// Reads a destination: all that is wrong with it is noted, and only a valid one is resolved.
 pub(crate) fn compile(
     destination: &Destination,

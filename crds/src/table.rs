@@ -50,16 +50,15 @@ pub fn load(
 }
 
 /// The same for Triggers whose Brokers need not be among the files: those are taken to be as Brokers are that say
-/// nothing.
+/// nothing. Nobody is to deliver by this table: an object that only a cluster can look up is taken for a subscriber.
 ///
 /// # Errors
 /// Everything else that is wrong with the files, sorted by place; at most [`MAX_PROBLEMS`].
 pub fn load_triggers(
     installation: &Installation,
     files: &[(String, String)],
-    resolve: Resolve<'_>,
 ) -> Result<RoutingTable, Vec<Problem>> {
-    load_where(installation, files, Absent::Assumed, resolve)
+    load_where(installation, files, Absent::Assumed, &destination::anywhere)
 }
 
 fn load_where(

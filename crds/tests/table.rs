@@ -270,12 +270,17 @@ fn triggers_are_read_without_their_brokers_where_those_are_elsewhere() {
     };
     let files = |text: String| [("a.yaml".to_owned(), text)];
     let good = files([trigger("one", "a"), trigger("two", "a"), trigger("three", "b")].concat());
-    let table = trigon_crds::load_triggers(&Installation::default(), &good, &uris_only).unwrap();
+    let table = trigon_crds::load_triggers(&Installation::default(), &good).unwrap();
     let counts: Vec<_> =
         table.brokers.iter().map(|(id, broker)| (id.to_string(), broker.triggers.len())).collect();
     assert_eq!(counts, [("default/a".to_owned(), 2), ("default/b".to_owned(), 1)]);
+    // As for a cluster.
+    let reference = "{ref: {apiVersion: v1, kind: Service, name: orders}, uri: /new}";
+    let of_cluster = files(trigger("one", "a").replace("{uri: 'http://x/'}", reference));
+    assert!(trigon_crds::load_triggers(&Installation::default(), &of_cluster).is_ok());
+    assert!(load(&Installation::default(), &of_cluster, &uris_only).is_err());
     let bad = files(trigger("one", "a").replace("subscriber", "subscribr"));
-    let problems = trigon_crds::load_triggers(&Installation::default(), &bad, &uris_only).unwrap_err();
+    let problems = trigon_crds::load_triggers(&Installation::default(), &bad).unwrap_err();
     assert!(problems[0].to_string().starts_with("a.yaml:6:3: spec.subscribr: "), "{problems:?}");
 }
 

@@ -73,8 +73,11 @@ async fn send_orders(trigon: &Standalone) {
 /// What a person does before an edit, on whatever log.
 async fn an_edited_filter_is_compared_with_the_one_in_force(trigon: &Standalone) {
     send_orders(trigon).await;
+    // As it stands in a cluster, where this process cannot look.
+    let of_cluster = json!({"ref": {"apiVersion": "v1", "kind": "Service", "name": "orders"}});
     let edited = Draft::of(&[
         trigger("orders", "http://127.0.0.1:1/")
+            .spec("subscriber", of_cluster)
             .filters(json!([{"cesql": "type IN ('created', 'paid') AND type != 'created'"}])),
         trigger("new", "http://127.0.0.1:1/").filters(json!([{"prefix": {"type": "c"}}])),
         trigger("elsewhere", "http://127.0.0.1:1/").spec("broker", "other".into()),
@@ -87,6 +90,7 @@ async fn an_edited_filter_is_compared_with_the_one_in_force(trigon: &Standalone)
     let counts = ["/matched", "/matched_by_running", "/gained/count", "/lost/count"]
         .map(|figure| orders.pointer(figure).and_then(Value::as_u64));
     assert_eq!(counts, [Some(10); 4], "{orders}");
+    assert_eq!(orders["events"], 30);
     for (group, event_type) in [("gained", "paid"), ("lost", "created")] {
         let samples = list(&orders[group]["samples"]);
         assert_eq!(samples.len(), 5, "{orders}");

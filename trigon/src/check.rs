@@ -58,7 +58,8 @@ here, a warning what is no error and yet goes wrong: a CESQL function that there
 With --against nothing is changed and nothing delivered. The filter of each Trigger of that Broker is tried on the \
 last events that the Broker has accepted, replies included, and compared with the filter that the running trigon has \
 for the Trigger of this name: what it would have matched, what it gains and what it loses, with a few of these events \
-and the reason. The Brokers need not be among the files; Triggers of other Brokers are skipped.
+and the reason. The Brokers need not be among the files, and subscribers may be references that only a cluster can look up; Triggers \
+of other Brokers are skipped.
 
 Exit status:
   0  nothing is wrong; there may be warnings
@@ -116,7 +117,7 @@ pub(crate) async fn run(arguments: &CheckArguments, terminal: &Terminal) -> Resu
     })?;
     table.map_err(|_| Failure::Reported)?;
     let matches_nothing =
-        |lab: &LabView| lab.events > 0 && lab.triggers.iter().any(|trigger| trigger.matched == 0);
+        |lab: &LabView| lab.triggers.iter().any(|trigger| trigger.events > 0 && trigger.matched == 0);
     if lab.as_ref().is_some_and(matches_nothing) { Err(Failure::MatchesNothing) } else { Ok(()) }
 }
 

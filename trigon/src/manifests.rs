@@ -161,12 +161,12 @@ impl Manifests {
         self.whole(trigon_crds::load(installation, &self.texts, &uris_only))
     }
 
-    /// The same for Triggers whose Brokers are elsewhere.
+    /// The same for Triggers whose Brokers are elsewhere and whose subscribers are not asked for anything.
     ///
     /// # Errors
     /// Everything else that is wrong with them.
     pub(crate) fn triggers(&self, installation: &Installation) -> Result<RoutingTable, Vec<Problem>> {
-        self.whole(trigon_crds::load_triggers(installation, &self.texts, &uris_only))
+        self.whole(trigon_crds::load_triggers(installation, &self.texts))
     }
 
     /// What was loaded, with what is no text counted among the problems.

@@ -32,7 +32,7 @@ pub(crate) struct Newest {
     last: u64,
     batch_bytes: usize,
     missed: u64,
-    /// Whether the topic had fewer to begin with.
+    /// Whether the topic has no others.
     is_whole: bool,
 }
 
@@ -60,7 +60,8 @@ impl Newest {
         let starts = starts(log, &all, &extents, last).await?;
         let batch_bytes = (MEMORY / all.len().max(1)).clamp(1, BATCH_BYTES);
         let left: u64 = starts.iter().zip(&extents).map(|(start, extent)| extent.end.0 - start).sum();
-        let is_whole = left < last;
+        let is_of_start = starts.iter().zip(&extents).all(|(start, extent)| *start == extent.start.0);
+        let is_whole = is_of_start && left <= last;
         let (partitions, heads) = (Vec::with_capacity(all.len()), BinaryHeap::new());
         let mut newest = Self { partitions, heads, left, last, batch_bytes, missed: 0, is_whole };
         for ((at, extent), start) in all.iter().zip(&extents).zip(starts) {
@@ -103,7 +104,7 @@ impl Newest {
         self.missed
     }
 
-    /// Whether there are fewer than were asked for, so that these are all.
+    /// Whether these are all that there are.
     pub(crate) fn is_whole(&self) -> bool {
         self.is_whole
     }
@@ -224,7 +225,7 @@ mod tests {
         while let Some((_, record)) = newest.next().await.unwrap() {
             seconds.push(record.timestamp.0 / 1_000);
         }
-        assert_eq!((newest.missed(), newest.is_whole()), (0, (keys.len() as u64) < last));
+        assert_eq!((newest.missed(), newest.is_whole()), (0, (keys.len() as u64) <= last));
         seconds
     }
 

@@ -209,7 +209,7 @@ async fn redrive(arguments: &RedriveArguments, terminal: &Terminal) -> Result<()
         all: arguments.all,
         rate: arguments.rate,
     };
-    let mut lines = Remote::new(&arguments.remote)?.post("/v1/parked/redrive", &order).await?;
+    let mut lines = Remote::new(&arguments.remote)?.post("/v1/parked/redrive", &order, 0).await?;
     let line = lines.next().await?;
     let done: RedriveLine = serde_json::from_slice(&line)
         .map_err(|error| Failure::of("could not read what became of the events", &error))?;

@@ -11,6 +11,7 @@ use hyper::body::Incoming;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::time::sleep;
 use trigon_runtime::body::read_all;
 
 use crate::client::{Client, Refusal};
@@ -33,6 +34,9 @@ const MAX_LINE: usize = 32 << 20;
 /// How long an answer may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How long a process that is busy is left alone.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// What a segment of a path and a part of a query leave as it is.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
@@ -52,6 +56,8 @@ struct Unanswered {
     failure: Failure,
     /// Whether another process may answer.
     ask_others: bool,
+    /// Whether it may answer later.
+    is_busy: bool,
 }
 
 /// What those answered who did, and what is to be said of the others.
@@ -108,7 +114,7 @@ impl Remote {
         for process in &self.processes {
             match process.get(path).await {
                 Ok(value) => answers.values.push(value),
-                Err(Unanswered { failure, ask_others }) => {
+                Err(Unanswered { failure, ask_others, .. }) => {
                     if !ask_others {
                         answers.unreached.extend(failure.message().map(str::to_owned));
                     }
@@ -122,16 +128,31 @@ impl Remote {
         }
     }
 
-    /// Sends a JSON value to the first that takes it, and reads the lines that come of it.
+    /// Sends a JSON value to the first that takes it, and reads the lines that come of it. One that is busy is asked
+    /// again, `patience` times with [`PAUSE`] before each.
     ///
     /// # Errors
     /// When none takes it. One that cannot be reached is not passed over: it may have begun.
-    pub(crate) async fn post(&self, path: &str, value: &impl Serialize) -> Result<Lines, Failure> {
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        value: &impl Serialize,
+        mut patience: u32,
+    ) -> Result<Lines, Failure> {
         let mut last = None;
         for process in &self.processes {
-            match process.post(path, value).await {
-                Err(Unanswered { failure, ask_others: true }) => last = Some(failure),
-                answered => return answered.map_err(|unanswered| unanswered.failure),
+            loop {
+                match process.post(path, value).await {
+                    Err(Unanswered { is_busy: true, .. }) if patience > 0 => {
+                        patience -= 1;
+                        sleep(PAUSE).await;
+                    }
+                    Err(Unanswered { failure, ask_others: true, .. }) => {
+                        last = Some(failure);
+                        break;
+                    }
+                    answered => return answered.map_err(|unanswered| unanswered.failure),
+                }
             }
         }
         Err(last.unwrap_or_else(nobody))
@@ -240,13 +261,14 @@ impl Process {
         let is_elsewhere = response.status() == StatusCode::METHOD_NOT_ALLOWED;
         let hint = if is_elsewhere { "; is this the admin address? --admin sets another one" } else { "" };
         let ask_others = response.status() == StatusCode::MISDIRECTED_REQUEST;
+        let is_busy = response.status() == StatusCode::TOO_MANY_REQUESTS;
         let refusal = Refusal::read(response).await;
         let message = if ask_others {
             format!("{}: {}", self.authority(), refusal.reason)
         } else {
             format!("{} refused {path}: {refusal}{hint}", self.authority())
         };
-        Err(Unanswered { failure: Failure::Failed(message), ask_others })
+        Err(Unanswered { failure: Failure::Failed(message), ask_others, is_busy })
     }
 
     fn authority(&self) -> &str {
@@ -290,7 +312,7 @@ impl Lines {
 
 impl From<Failure> for Unanswered {
     fn from(failure: Failure) -> Self {
-        Self { failure, ask_others: false }
+        Self { failure, ask_others: false, is_busy: false }
     }
 }
 

@@ -50,9 +50,14 @@ impl<'e, 'l> Evaluator<'e, 'l> {
         Self { traced: Some(Vec::new()), ..Self::new(event, source, log) }
     }
 
-    /// For what does not look at an event.
-    pub(super) fn of_constant(source: &'l str, log: &'l mut Vec<EvaluationError>) -> Self {
-        Self { event: None, source, log: Some(log), traced: None, work: MAX_WORK }
+    /// For what does not look at an event; takes at most so much work.
+    pub(super) fn of_constant(source: &'l str, log: &'l mut Vec<EvaluationError>, work: usize) -> Self {
+        Self { event: None, source, log: Some(log), traced: None, work }
+    }
+
+    /// What may still be done; 0 once the evaluation was too long.
+    pub(super) fn work_left(&self) -> usize {
+        self.work
     }
 
     /// The parts that were evaluated.
@@ -62,9 +67,14 @@ impl<'e, 'l> Evaluator<'e, 'l> {
 
     /// Whether a filter passes: TRUE, without an error (SQLS-18).
     pub(super) fn passes(&mut self, node: &'e Node) -> bool {
+        self.verdict(node) == Some(true)
+    }
+
+    /// Whether a value is TRUE; `None` after an error.
+    pub(super) fn verdict(&mut self, node: &'e Node) -> Option<bool> {
         match self.equality(node) {
-            Some(verdict) => matches!(verdict, Ok(true)),
-            None => matches!(self.evaluate(node), Ok(Value::Boolean(true))),
+            Some(verdict) => verdict.ok(),
+            None => self.evaluate(node).ok().map(|value| value == Value::Boolean(true)),
         }
     }
 
@@ -104,7 +114,8 @@ impl<'e, 'l> Evaluator<'e, 'l> {
             NodeKind::Attribute(attribute) => self.attribute(node, attribute),
             NodeKind::Exists(attribute) => {
                 let event = self.event.ok_or(Value::Boolean(false))?;
-                Ok(Value::Boolean(attribute.of(event).is_some()))
+                let charged = self.spend(node, event.attributes().len());
+                charged.map(|()| Value::Boolean(attribute.of(event).is_some()))
             }
             NodeKind::Not(operand) => self.boolean(operand).map(|truth| Value::Boolean(!truth)),
             // Like the sums: two's complement, as the Go SDK has it (SQLS-08).
@@ -179,30 +190,39 @@ impl<'e, 'l> Evaluator<'e, 'l> {
         [left, right]: &'e [Node; 2],
     ) -> Result<Value<'e>, Failed> {
         use BinaryOperator as Operator;
-        if let Operator::Equal | Operator::Unequal = operator {
-            let (x, y) = self.both(left, right, Self::value)?;
-            let is_equal = self.equal(left, &x, &y)?;
-            return Ok(Value::Boolean(is_equal == (operator == Operator::Equal)));
-        }
-        let (x, y) = self.both(left, right, Self::integer)?;
-        Ok(match operator {
-            Operator::Equal => Value::Boolean(x == y),
-            Operator::Unequal => Value::Boolean(x != y),
-            Operator::Less => Value::Boolean(x < y),
-            Operator::LessOrEqual => Value::Boolean(x <= y),
-            Operator::Greater => Value::Boolean(x > y),
-            Operator::GreaterOrEqual => Value::Boolean(x >= y),
-            // SQLS-08
-            Operator::Add => Value::Integer(x.wrapping_add(y)),
-            Operator::Subtract => Value::Integer(x.wrapping_sub(y)),
-            Operator::Multiply => Value::Integer(x.wrapping_mul(y)),
-            // SQLS-07
-            Operator::Divide | Operator::Remainder if y == 0 => {
-                return Err(self.fail(node, ErrorKind::Math, || format!("{x} cannot be divided by 0")));
+        let compute: fn(i32, i32) -> i32 = match operator {
+            Operator::Equal | Operator::Unequal => {
+                let (x, y) = self.both(left, right, Self::value)?;
+                let is_equal = self.equal(left, &x, &y)?;
+                return Ok(Value::Boolean(is_equal == (operator == Operator::Equal)));
             }
-            Operator::Divide => Value::Integer(x.wrapping_div(y)),
-            Operator::Remainder => Value::Integer(x.wrapping_rem(y)),
-        })
+            Operator::Less => return self.ordered(left, right, |x, y| x < y),
+            Operator::LessOrEqual => return self.ordered(left, right, |x, y| x <= y),
+            Operator::Greater => return self.ordered(left, right, |x, y| x > y),
+            Operator::GreaterOrEqual => return self.ordered(left, right, |x, y| x >= y),
+            // SQLS-08
+            Operator::Add => i32::wrapping_add,
+            Operator::Subtract => i32::wrapping_sub,
+            Operator::Multiply => i32::wrapping_mul,
+            Operator::Divide => i32::wrapping_div,
+            Operator::Remainder => i32::wrapping_rem,
+        };
+        let (x, y) = self.both(left, right, Self::integer)?;
+        // SQLS-07
+        if let (Operator::Divide | Operator::Remainder, 0) = (operator, y) {
+            return Err(self.fail(node, ErrorKind::Math, || format!("{x} cannot be divided by 0")));
+        }
+        Ok(Value::Integer(compute(x, y)))
+    }
+
+    fn ordered(
+        &mut self,
+        left: &'e Node,
+        right: &'e Node,
+        is_so: fn(i32, i32) -> bool,
+    ) -> Result<Value<'e>, Failed> {
+        let (x, y) = self.both(left, right, Self::integer)?;
+        Ok(Value::Boolean(is_so(x, y)))
     }
 
     /// Whether a value equals another, whose type decides (SQLS-11).

@@ -72,8 +72,13 @@ impl Pattern {
 
     /// How many steps matching a text of this many bytes takes at most.
     pub(super) fn cost(&self, length: usize) -> usize {
-        let floating = self.0.iter().skip(1).filter(|segment| !segment.is_text());
-        floating.map(|segment| segment.0.len().saturating_mul(length)).fold(length, usize::saturating_add)
+        // The first and the last have one place each, where they can stand.
+        let floating = match &*self.0 {
+            [_, middle @ .., _] => middle,
+            _ => &[],
+        };
+        let tried = floating.iter().filter(|segment| !segment.is_text());
+        tried.map(|segment| segment.length().saturating_mul(length)).fold(length, usize::saturating_add)
     }
 
     /// What a text that matches begins with.
@@ -99,6 +104,15 @@ impl Segment {
             Some(Part::Any(count)) => *count += 1,
             Some(Part::Text(_)) | None => self.0.push(Part::Any(1)),
         }
+    }
+
+    /// How many steps trying it at one place takes at most.
+    fn length(&self) -> usize {
+        let length = |part: &Part| match part {
+            Part::Text(text) => text.len(),
+            Part::Any(count) => *count,
+        };
+        self.0.iter().map(length).sum()
     }
 
     fn is_text(&self) -> bool {

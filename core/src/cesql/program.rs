@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::ast::{BinaryOperator, Expr, ExprKind, LogicOperator};
 use super::error::{EvaluationError, Remark, Span};
-use super::evaluate::Evaluator;
+use super::folding::Folding;
 use super::function::{self, Signature};
 use super::like::Pattern;
 use super::value::{Type, Value};
@@ -145,10 +145,8 @@ impl Attribute {
 }
 
 impl Node {
-    /// Makes an expression ready; `source` is what its places refer to.
-    pub(super) fn new(expr: &Expr, source: &str) -> Self {
-        let node = |expr: &Expr| Box::new(Self::new(expr, source));
-        let nodes = |exprs: &[Expr]| exprs.iter().map(|expr| Self::new(expr, source)).collect();
+    /// Makes an expression ready, and computes what does not depend on the event as far as `folding` goes.
+    pub(super) fn new(expr: &Expr, folding: &mut Folding<'_>) -> Self {
         let kind = match &expr.kind {
             ExprKind::String(text) => NodeKind::constant(Constant::String(text.as_str().into())),
             ExprKind::Integer(number) => NodeKind::constant(Constant::Integer(*number)),
@@ -159,53 +157,38 @@ impl Node {
                 attribute if attribute.is_required() => NodeKind::constant(Constant::Boolean(true)),
                 attribute => NodeKind::Exists(attribute),
             },
-            ExprKind::Not(operand) => NodeKind::Not(node(operand)),
-            ExprKind::Negate(operand) => NodeKind::Negate(node(operand)),
-            ExprKind::Logic(operator, operands) => NodeKind::Logic(*operator, nodes(operands)),
+            ExprKind::Not(operand) => NodeKind::Not(Self::boxed(operand, folding)),
+            ExprKind::Negate(operand) => NodeKind::Negate(Self::boxed(operand, folding)),
+            ExprKind::Logic(operator, operands) => NodeKind::Logic(*operator, Self::all(operands, folding)),
             ExprKind::Binary(operator, operands) => {
                 let [left, right] = &**operands;
-                NodeKind::Binary(*operator, Box::new([Self::new(left, source), Self::new(right, source)]))
+                NodeKind::Binary(*operator, Box::new([Self::new(left, folding), Self::new(right, folding)]))
             }
             ExprKind::Like { is_negated, operand, pattern } => NodeKind::Like {
                 is_negated: *is_negated,
-                operand: node(operand),
+                operand: Self::boxed(operand, folding),
                 pattern: Pattern::new(pattern),
             },
-            ExprKind::In { is_negated, operand, set } => {
-                NodeKind::In { is_negated: *is_negated, operand: node(operand), set: nodes(set) }
-            }
+            ExprKind::In { is_negated, operand, set } => NodeKind::In {
+                is_negated: *is_negated,
+                operand: Self::boxed(operand, folding),
+                set: Self::all(set, folding),
+            },
             ExprKind::Call { function, arguments } => match function::resolve(function, arguments.len()) {
-                Some(signature) => NodeKind::Call { signature, arguments: nodes(arguments) },
+                Some(signature) => NodeKind::Call { signature, arguments: Self::all(arguments, folding) },
                 // The arguments of a call to nothing are not evaluated (SQLS-16).
                 None => NodeKind::Missing { function: function.as_str().into(), arguments: arguments.len() },
             },
         };
-        Self { kind, span: expr.span }.folded(source)
+        folding.fold(Self { kind, span: expr.span })
     }
 
-    /// The node, or what it comes to when that is the same with every event.
-    fn folded(self, source: &str) -> Self {
-        let is_decided = match &self.kind {
-            NodeKind::Constant { .. } | NodeKind::Attribute(_) | NodeKind::Exists(_) => return self,
-            NodeKind::Missing { .. } => true,
-            // What stands behind it is never looked at (SQLS-06).
-            NodeKind::Logic(LogicOperator::And, operands) => operands[0].is(false),
-            NodeKind::Logic(LogicOperator::Or, operands) => operands[0].is(true),
-            _ => false,
-        };
-        if !is_decided && !self.operands().all(|operand| matches!(operand.kind, NodeKind::Constant { .. })) {
-            return self;
-        }
-        let mut errors = Vec::new();
-        let outcome = Evaluator::of_constant(source, &mut errors).evaluate(&self);
-        let (Ok(value) | Err(value)) = outcome;
-        let kind = NodeKind::Constant { value: value.into(), errors: errors.into() };
-        Self { kind, span: self.span }
+    fn boxed(expr: &Expr, folding: &mut Folding<'_>) -> Box<Self> {
+        Box::new(Self::new(expr, folding))
     }
 
-    fn is(&self, truth: bool) -> bool {
-        matches!(&self.kind, NodeKind::Constant { value, errors }
-            if *value == Constant::Boolean(truth) && errors.is_empty())
+    fn all(exprs: &[Expr], folding: &mut Folding<'_>) -> Box<[Self]> {
+        exprs.iter().map(|expr| Self::new(expr, folding)).collect()
     }
 
     /// What the node is made of, in the order of evaluation.

@@ -33,10 +33,11 @@ impl FilterIndex {
     /// Compiles the filters; they are spoken of by their place in the iteration.
     pub fn new<'a>(filters: impl IntoIterator<Item = &'a Filter>) -> Self {
         let filters: Vec<Filter> = filters.into_iter().cloned().collect();
+        let requirements: Vec<_> = filters.iter().map(Filter::requirements).collect();
         let mut shares = HashMap::new();
-        for Requirement { attribute, keys } in filters.iter().flat_map(Filter::requirements) {
+        for Requirement { attribute, keys } in requirements.iter().flatten() {
             for key in keys {
-                *shares.entry((attribute, key)).or_insert(0_usize) += 1;
+                *shares.entry((*attribute, *key)).or_insert(0_usize) += 1;
             }
         }
         // Of equals a whole value is better than a beginning; then the first wins, which is the first by
@@ -48,9 +49,8 @@ impl FilterIndex {
 
         let mut drawers: Vec<Drawer> = Vec::new();
         let mut unfiled = Vec::new();
-        for (place, filter) in filters.iter().enumerate() {
-            let Some(Requirement { attribute, keys }) = filter.requirements().into_iter().min_by_key(crowd)
-            else {
+        for (place, required) in requirements.into_iter().enumerate() {
+            let Some(Requirement { attribute, keys }) = required.into_iter().min_by_key(crowd) else {
                 unfiled.push(place);
                 continue;
             };

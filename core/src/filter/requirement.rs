@@ -1,8 +1,7 @@
 //! What an event cannot do without to pass a filter, for the index to file the filter under.
 //!
 //! Only whole values and their beginnings, compared as text, are seen, those that a CESQL expression compares
-//! among them. Missing a requirement costs time and is
-//! allowed; claiming one that is none would lose events.
+//! among them. Missing a requirement costs time and is allowed; claiming one that is none would lose events.
 
 use std::sync::Arc;
 
@@ -61,7 +60,8 @@ fn sorted(mut all: Vec<Requirement<'_>>) -> Vec<Requirement<'_>> {
     all
 }
 
-/// What all branches require: the attributes that each of them requires, with the keys of all.
+/// What all branches require: the attributes that each of them requires, with the keys of all. The branches are
+/// sorted, and so is this.
 fn shared<'a>(branches: &[Vec<Requirement<'a>>]) -> Vec<Requirement<'a>> {
     let mut attributes: Vec<_> = branches.iter().take(1).flatten().map(|first| first.attribute).collect();
     attributes.dedup();
@@ -69,7 +69,8 @@ fn shared<'a>(branches: &[Vec<Requirement<'a>>]) -> Vec<Requirement<'a>> {
         let mut keys = Vec::new();
         for branch in branches {
             // The first of an attribute has the fewest keys.
-            let requirement = branch.iter().find(|requirement| requirement.attribute == attribute)?;
+            let place = branch.partition_point(|requirement| requirement.attribute < attribute);
+            let requirement = branch.get(place).filter(|requirement| requirement.attribute == attribute)?;
             keys.extend_from_slice(&requirement.keys);
         }
         keys.sort_unstable();

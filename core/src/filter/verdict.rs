@@ -1,41 +1,51 @@
 //! Whether an event passes, and what went wrong on the way.
 
 use super::{Filter, Node};
-use crate::cesql::{EvaluationError, Value};
+use crate::cesql::{EvaluationError, Expression};
 use crate::event::Event;
 
 /// What a filter says of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+#[derive(Clone, Debug)]
+pub struct Verdict<'f> {
     /// As [`Filter::matches`] says.
     pub passes: bool,
-    /// The first error of a CESQL expression that was come to; those behind what has decided are none.
-    pub error: Option<EvaluationError>,
+    /// The first CESQL expression that failed among those that were come to.
+    failed: Option<&'f Expression>,
 }
 
 impl Filter {
-    /// Whether the event passes, and the error that may have had a say in it. Costs little more than
-    /// [`matches`](Self::matches).
-    pub fn verdict(&self, event: &Event) -> Verdict {
-        let mut error = None;
-        let passes = self.judge(event, &mut error);
-        Verdict { passes, error }
+    /// Whether the event passes, and whether an error may have had a say in it. Costs what
+    /// [`matches`](Self::matches) does.
+    pub fn verdict(&self, event: &Event) -> Verdict<'_> {
+        let mut failed = None;
+        let passes = self.judge(event, &mut failed);
+        Verdict { passes, failed }
     }
 
-    fn judge(&self, event: &Event, error: &mut Option<EvaluationError>) -> bool {
+    fn judge<'f>(&'f self, event: &Event, failed: &mut Option<&'f Expression>) -> bool {
         match &*self.0 {
             Node::Everything | Node::Invalid(_) | Node::Clause(_) => self.matches(event),
-            Node::Cesql(expression) => {
-                let evaluation = expression.evaluate(event);
-                // SQLS-18
-                let passes = evaluation.value == Value::Boolean(true) && evaluation.errors.is_empty();
-                *error = error.take().or_else(|| evaluation.errors.into_iter().next());
-                passes
-            }
-            Node::All(filters) => filters.iter().all(|filter| filter.judge(event, error)),
-            Node::Any(filters) => filters.iter().any(|filter| filter.judge(event, error)),
-            Node::Not(filter) => !filter.judge(event, error),
+            // SQLS-18
+            Node::Cesql(expression) => expression.verdict(event).unwrap_or_else(|| {
+                failed.get_or_insert(expression);
+                false
+            }),
+            Node::All(filters) => filters.iter().all(|filter| filter.judge(event, failed)),
+            Node::Any(filters) => filters.iter().any(|filter| filter.judge(event, failed)),
+            Node::Not(filter) => !filter.judge(event, failed),
         }
+    }
+}
+
+impl Verdict<'_> {
+    /// Whether an expression failed that was come to; those behind what has decided do not.
+    pub fn is_failed(&self) -> bool {
+        self.failed.is_some()
+    }
+
+    /// The first error in words; `event` is the one that the verdict is on. Costs another evaluation.
+    pub fn error(&self, event: &Event) -> Option<EvaluationError> {
+        self.failed?.evaluate(event).errors.into_iter().next()
     }
 }
 
@@ -69,8 +79,8 @@ mod tests {
         ] {
             let verdict = filter.verdict(&event);
             assert_eq!((verdict.passes, filter.matches(&event)), (passes, passes), "{filter}");
-            let said = verdict.error.map(|error| error.to_string());
-            assert_eq!(said.is_some(), error.is_some(), "{filter}: {said:?}");
+            let said = verdict.error(&event).map(|error| error.to_string());
+            assert_eq!((said.is_some(), verdict.is_failed()), (error.is_some(), error.is_some()), "{filter}");
             let said = said.unwrap_or_default();
             assert!(said.contains(error.unwrap_or_default()), "{filter}: {said}");
         }

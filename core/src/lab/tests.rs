@@ -153,6 +153,18 @@ fn an_attribute_that_no_event_has_is_named_with_one_that_is_meant() {
 }
 
 #[test]
+fn an_attribute_that_several_clauses_miss_is_named_once() {
+    let is = |name: &str| Filter::exact(&[(name.to_owned(), "x".to_owned())].into()).unwrap();
+    let filter = Filter::all([is("foo"), is("bar"), cesql("foo = 'x'")]).unwrap();
+    let found = compare(filter, None, &[&[("type", "a")]]);
+    let named = found.warnings.iter().filter_map(|warning| match warning {
+        Warning::UnknownAttribute { name, .. } => Some(name.as_str()),
+        _ => None,
+    });
+    assert_eq!(named.collect::<Vec<_>>(), ["foo", "bar"]);
+}
+
+#[test]
 fn several_filters_see_the_same_events() {
     let changes = ["a", "b"].map(|of| Change { filter: of_type(of), running: None });
     let mut lab = Lab::new(changes);

@@ -1,11 +1,13 @@
 //! The filter lab: Triggers as they are written, tried on the last events of a Broker beside those in force.
 //!
-//! Nothing is changed and nothing delivered. [`LABS`] run at a time; each reads the log as any reader does, holds no
-//! more of it than [`Newest`] does, and lets everything else go on after each few events.
+//! Nothing is changed and nothing delivered. [`LABS`] run at a time; each reads the log as any reader does and holds
+//! no more of it than [`Newest`] does and [`SLICE`] beside. Triggers are read and events looked at on threads that
+//! may block, [`TURN`] at a time, so that neither holds up anything else.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Body;
@@ -18,14 +20,14 @@ use futures::future::BoxFuture;
 use futures::stream;
 use serde::Deserialize;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::task::{spawn_blocking, yield_now};
+use tokio::task::spawn_blocking;
 use tokio::time::{sleep, timeout};
 use trigon_core::binding::record::{Audience, Envelope};
 use trigon_core::lab::{Change, Lab, Placed};
-use trigon_core::name::{BrokerId, Installation, TriggerId};
-use trigon_core::record::Timestamp;
+use trigon_core::name::{BrokerId, Installation, Position, TriggerId};
+use trigon_core::record::{Record, Timestamp};
 use trigon_core::routing::{Broker, RoutingTable};
-use trigon_crds::{MAX_FILE, load_triggers, uris_only};
+use trigon_crds::{MAX_FILE, load_triggers};
 use trigon_eventlog::{LogError, SharedLog};
 use trigon_runtime::body::read_all;
 
@@ -52,8 +54,11 @@ const LABS: usize = 1;
 /// How long the Triggers may take to arrive.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// After so many looks of a filter at an event, whoever else waits for this thread has its turn.
-const LOOKS: usize = 500;
+/// So many bytes of records are taken from the log before they are looked at, and at least one record.
+const SLICE: usize = 1 << 20;
+
+/// After this long, and at least one event, a lab looks up: if its reader has gone, it ends.
+const TURN: Duration = Duration::from_millis(20);
 
 /// While a lab runs, an empty line is written this often: a reader that has gone is noticed by it, and the lab ends.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -93,7 +98,7 @@ async fn run(
     let broker = admin.broker_named(&BrokerId::new(namespace, name))?;
     // Before anything is read: the body and what becomes of it are bounded by it.
     let permit = labs.try_acquire_owned().map_err(|_| Refused::Busy)?;
-    let written = written(body).await?;
+    let (written, permit) = written(body, permit).await?;
     let work = Work::new(&admin.table.load(), &broker, last, &written, permit)?;
     let (log, drain) = (Arc::clone(&admin.log), admin.drain);
     let comparing: BoxFuture<'static, LabView> = Box::pin(async move {
@@ -118,35 +123,50 @@ async fn run(
     Ok(([(CONTENT_TYPE, "application/x-ndjson")], Body::from_stream(lines)).into_response())
 }
 
-/// The table of the Triggers in the body, whatever their Brokers.
-async fn written(body: Body) -> Result<RoutingTable, Refused> {
+/// The table of the Triggers in the body, whatever their Brokers. The permit is held until they are read, even when
+/// nobody waits for them any more.
+async fn written(
+    body: Body,
+    permit: OwnedSemaphorePermit,
+) -> Result<(RoutingTable, OwnedSemaphorePermit), Refused> {
     let wrong = |reason: String| Refused::Question(format!("could not read the Triggers: {reason}"));
     let read = timeout(BODY_TIMEOUT, read_all(body, MAX_FILE)).await;
     let read = read.map_err(|_| wrong(format!("they took longer than {BODY_TIMEOUT:?}")))?;
     let bytes = read.map_err(|error| wrong(error.to_string()))?;
     let text = String::from_utf8(bytes.into()).map_err(|error| wrong(error.to_string()))?;
     let files = [("body".to_owned(), text)];
-    let loading = spawn_blocking(move || load_triggers(&Installation::default(), &files, &uris_only));
-    let loaded = loading.await.map_err(|error| wrong(error.to_string()))?;
-    loaded.map_err(|problems| {
+    let loading = spawn_blocking(move || (load_triggers(&Installation::default(), &files), permit));
+    let (loaded, permit) = loading.await.map_err(|error| wrong(error.to_string()))?;
+    let table = loaded.map_err(|problems| {
         let first = problems.first().map(ToString::to_string).unwrap_or_default();
         let more =
             if problems.len() > 1 { format!("; and {} more", problems.len() - 1) } else { String::new() };
         wrong(format!("{first}{more}"))
-    })
+    })?;
+    Ok((table, permit))
 }
 
 /// A lab that is set up.
 struct Work {
     broker: Arc<Broker>,
-    lab: Lab,
     /// The names of the Triggers, and whether their filters are those in force, in the lab's order.
     triggers: Vec<(String, bool)>,
     view: LabView,
+    tally: Tally,
+}
+
+/// What was found so far. It goes to the thread that looks at events and comes back, and so does the permit.
+struct Tally {
+    lab: Lab,
     /// When the first and the last event that was looked at were accepted.
     accepted: Option<(Timestamp, Timestamp)>,
+    undecodable: u64,
+    sent_again: u64,
     _permit: OwnedSemaphorePermit,
 }
+
+/// Records, oldest first.
+type Slice = VecDeque<(Position, Record)>;
 
 impl Work {
     fn new(
@@ -181,56 +201,93 @@ impl Work {
         Ok(Self {
             broker: Arc::clone(broker),
             triggers: names.zip(changes.iter().map(is_unchanged)).collect(),
-            lab: Lab::new(changes),
             view: LabView {
                 broker: broker.id.to_string(),
                 last,
                 skipped: skipped.collect(),
                 ..LabView::default()
             },
-            accepted: None,
-            _permit: permit,
+            tally: Tally {
+                lab: Lab::new(changes),
+                accepted: None,
+                undecodable: 0,
+                sent_again: 0,
+                _permit: permit,
+            },
         })
     }
 
-    async fn run(mut self, log: &SharedLog) -> LabView {
-        if let Err(error) = self.look(log).await {
-            self.view.error = Some(format!("the log does not answer: {error}"));
+    async fn run(self, log: &SharedLog) -> LabView {
+        let Self { broker, triggers, mut view, mut tally } = self;
+        let mut error = None;
+        match Newest::open(log, &broker.topic, view.last).await {
+            Err(unopened) => error = Some(unopened),
+            Ok(mut newest) => {
+                let mut has_more = true;
+                while has_more {
+                    let mut slice = Slice::new();
+                    has_more = fill(&mut slice, &mut newest).await.unwrap_or_else(|failed| {
+                        error = Some(failed);
+                        false
+                    });
+                    while !slice.is_empty() {
+                        (tally, slice) = match spawn_blocking(|| tally.look(slice)).await {
+                            Ok(looked) => looked,
+                            Err(ended) => {
+                                let error = Some(format!("the lab could not go on: {ended}"));
+                                return LabView { error, ..view };
+                            }
+                        };
+                    }
+                }
+                (view.missed, view.all) = (newest.missed(), newest.is_whole());
+            }
         }
-        let Self { lab, triggers, mut view, accepted, .. } = self;
+        let Tally { lab, accepted, undecodable, sent_again, .. } = tally;
+        view.error = error.map(|error| format!("the log does not answer: {error}"));
+        (view.undecodable, view.sent_again) = (undecodable, sent_again);
         view.from = accepted.map(|(first, _)| shown::rfc3339(first));
         view.to = accepted.map(|(_, last)| shown::rfc3339(last));
         view.events = lab.events();
         let found = lab.finish().into_iter().zip(triggers);
-        view.triggers = found.map(|(found, (name, same))| ComparisonView::of(name, same, found)).collect();
+        view.triggers =
+            found.map(|(found, (name, same))| ComparisonView::of(name, same, view.events, found)).collect();
         view
     }
+}
 
-    /// Shows the events to the lab.
-    async fn look(&mut self, log: &SharedLog) -> Result<(), LogError> {
-        let mut newest = Newest::open(log, &self.broker.topic, self.view.last).await?;
-        let events = LOOKS.div_ceil(self.lab.filters().max(1));
-        let mut turn = 0;
-        while let Some((position, record)) = newest.next().await? {
+/// Takes the next records, and tells whether there may be more. Those before an error are taken.
+async fn fill(slice: &mut Slice, newest: &mut Newest) -> Result<bool, LogError> {
+    let mut bytes = 0;
+    while bytes < SLICE {
+        let Some((position, record)) = newest.next().await? else { return Ok(false) };
+        bytes += record.size() + size_of_val(&record);
+        slice.push_back((position, record));
+    }
+    Ok(true)
+}
+
+impl Tally {
+    /// Looks at records for a turn, and gives back those that are left.
+    fn look(mut self, mut slice: Slice) -> (Self, Slice) {
+        let start = Instant::now();
+        while let Some((position, record)) = slice.pop_front() {
             let accepted = record.timestamp;
             match Envelope::decode(&record) {
-                Err(_) => self.view.undecodable += 1,
+                Err(_) => self.undecodable += 1,
                 // It came before, and this time no filter is asked.
-                Ok(Envelope { audience: Audience::Only(_), .. }) => self.view.sent_again += 1,
+                Ok(Envelope { audience: Audience::Only(_), .. }) => self.sent_again += 1,
                 Ok(Envelope { event, .. }) => {
                     self.lab.show(Placed { position, accepted, event: &event });
                     let (first, _) = *self.accepted.get_or_insert((accepted, accepted));
                     self.accepted = Some((first, accepted));
                 }
             }
-            turn += 1;
-            if turn == events {
-                turn = 0;
-                yield_now().await;
+            if start.elapsed() >= TURN {
+                break;
             }
         }
-        (self.view.missed, self.view.all) = (newest.missed(), newest.is_whole());
-        Ok(())
+        (self, slice)
     }
 }
 

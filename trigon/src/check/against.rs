@@ -11,6 +11,9 @@ use crate::admin::lab::view::LabView;
 use crate::failure::Failure;
 use crate::remote::{Remote, encoded};
 
+/// How often a part after the first is asked for again while the lab is somebody else's.
+const PATIENCE: u32 = 30;
+
 /// What is to be tried, and on what.
 pub(super) struct Tried<'a> {
     pub(super) broker: &'a BrokerId,
@@ -38,7 +41,9 @@ impl Tried<'_> {
         let mut whole: Option<LabView> = None;
         for triggers in mine.chunks(MAX_TRIGGERS) {
             let list = json!({"apiVersion": "v1", "kind": "List", "items": triggers});
-            let line = remote.post(&path, &list).await?.next().await?;
+            // The first finds out at once when somebody else has a lab; the others have begun.
+            let patience = if whole.is_some() { PATIENCE } else { 0 };
+            let line = remote.post(&path, &list, patience).await?.next().await?;
             let view: LabView = serde_json::from_slice(&line)
                 .map_err(|error| Failure::of("could not read what became of the filters", &error))?;
             if let Some(error) = &view.error {

@@ -15,7 +15,7 @@ use super::count;
 pub(super) fn lab(lab: &LabView) -> String {
     let mut text = format!("{}: {}\n", styled(BOLD, &lab.broker), events(lab));
     for comparison in &lab.triggers {
-        text.push_str(&trigger(comparison, lab.events));
+        text.push_str(&trigger(comparison));
     }
     if !lab.skipped.is_empty() {
         let skipped = format!("skipped, because of other brokers: {}", lab.skipped.join(", "));
@@ -46,7 +46,8 @@ fn events(lab: &LabView) -> String {
     parts.join("; ")
 }
 
-fn trigger(comparison: &ComparisonView, events: u64) -> String {
+fn trigger(comparison: &ComparisonView) -> String {
+    let events = comparison.events;
     let matched = share(comparison.matched, events);
     let style = if comparison.matched == 0 && events > 0 { BAD } else { GOOD };
     let matches = styled(style, format_args!("matches {matched}"));
@@ -168,6 +169,7 @@ mod tests {
                 trigger: "default/orders".to_owned(),
                 filter: "type is \"b\"".to_owned(),
                 running: Some("type is \"a\"".to_owned()),
+                events: 1_000,
                 matched: 41,
                 matched_by_running: 999,
                 gained: GroupView {
@@ -214,6 +216,7 @@ skipped, because of other brokers: default/audit
             triggers: vec![ComparisonView {
                 trigger: "default/orders".to_owned(),
                 filter: "type is \"oder\"".to_owned(),
+                events: 3,
                 unmatched: vec![sample("1", "order", "type is \"oder\", but it is \"order\"")],
                 warnings: vec![warning("matches_nothing", "none"), warning("errors", "some")],
                 ..ComparisonView::default()
@@ -232,6 +235,20 @@ default/orders  matches 0 (0.0 %)  a new trigger
         assert_eq!(said(&view), expected);
         let empty = LabView { events: 0, from: None, to: None, triggers: Vec::new(), ..view };
         assert_eq!(said(&empty), "default/shop: no events yet, so nothing can be said\n");
+    }
+
+    #[test]
+    fn a_share_is_one_of_the_events_that_the_filter_was_tried_on() {
+        let of = |trigger: &str, events: u64| ComparisonView {
+            trigger: trigger.to_owned(),
+            events,
+            matched: events,
+            ..ComparisonView::default()
+        };
+        // While the second was asked for, more events came.
+        let view = LabView { events: 10, triggers: vec![of("a", 10), of("b", 12)], ..LabView::default() };
+        let text = said(&view);
+        assert!(text.contains("matches 10 (100.0 %)") && text.contains("matches 12 (100.0 %)"), "{text}");
     }
 
     #[test]

@@ -134,22 +134,23 @@ fn is_test(path: &Path) -> bool {
 /// The identifiers in a text that has only comments, in their lines.
 pub(super) fn in_comments(file: &str, comments: &str) -> Vec<Citation> {
     let mut citations: Vec<Citation> = Vec::new();
-    // Whether the words since the last identifier are the one word that makes a range.
-    let mut is_range = false;
+    // Whether the word before is an identifier, and whether the two before are one and the word that makes a range.
+    let (mut is_behind_id, mut is_range) = (false, false);
     for (line, text) in (1..).zip(comments.lines()) {
         let is_part = |c: char| c.is_alphanumeric() || c == '-';
         let mut words = text.split(|c| !is_part(c)).filter(|word| !word.is_empty()).peekable();
         let is_listed = words.peek().is_some_and(|word| word.parse::<Id>().is_ok());
         for word in words {
             let Ok(id) = word.parse::<Id>() else {
-                is_range = word == "to";
+                is_range = is_behind_id && word == "to";
+                is_behind_id = false;
                 continue;
             };
             let citation = |id| Citation { id, is_listed, file: file.to_owned(), line };
             let first = citations.last().filter(|_| is_range).map(|first| first.id.clone());
             citations.extend(first.iter().flat_map(|first| first.up_to(&id)).map(citation));
             citations.push(citation(id));
-            is_range = false;
+            (is_behind_id, is_range) = (true, false);
         }
     }
     citations
@@ -177,6 +178,7 @@ mod tests {
             found("// from CE-01 to JSON-03, KAF-01 and KAF-03"),
             ["f:1: CE-01", "f:1: JSON-03", "f:1: KAF-01", "f:1: KAF-03"]
         );
+        assert_eq!(found("/// FLN-01 gives way to FLN-05"), ["f:1: FLN-01", "f:1: FLN-05"]);
         assert!(found("// lane-01, A-b, -5, 1-2, ISO-8601-1, a FLN -01 and X-").is_empty());
     }
 

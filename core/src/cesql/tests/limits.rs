@@ -1,10 +1,29 @@
 //! Bounds: no expression and no event takes long.
 
 use super::*;
-use crate::cesql::{MAX_DEPTH, MAX_ERRORS, MAX_LENGTH};
+use crate::cesql::program::{Constant, Node, NodeKind};
+use crate::cesql::{EvaluationError, MAX_DEPTH, MAX_ERRORS, MAX_LENGTH};
 
 fn message(source: &str) -> String {
     Expression::parse(source).expect_err("it exceeds a bound").0.message
+}
+
+/// What is kept of a program as the same with every event.
+fn constants(program: &Node) -> impl Iterator<Item = (&Constant, &[EvaluationError])> {
+    let mut nodes = vec![program];
+    std::iter::from_fn(move || {
+        let node = nodes.pop()?;
+        nodes.extend(node.operands());
+        Some(node)
+    })
+    .filter_map(|node| match &node.kind {
+        NodeKind::Constant { value, errors } => Some((value, &**errors)),
+        _ => None,
+    })
+}
+
+fn bytes(value: &Constant) -> usize {
+    if let Constant::String(text) = value { text.len() } else { 0 }
 }
 
 /// SQLS-19, FLN-17
@@ -60,12 +79,15 @@ fn an_evaluation_that_takes_too_long_fails() {
     };
     assert!(kinds("large LIKE '%a%a%a%a%b'").is_empty(), "segments of text cost nothing more");
     assert!(kinds("CONCAT(large, large) LIKE '%a'").is_empty());
-    let doubled = (0..20).fold("large".to_owned(), |text, _| format!("CONCAT({text}, {text})"));
-    assert!(doubled.len() > MAX_LENGTH, "that would be too long");
     let large = vec!["large"; 1_000].join(", ");
     assert_eq!(kinds(&format!("CONCAT({large})")).first(), Some(&"generic"));
     let pattern = "a_".repeat(5_000);
     assert_eq!(kinds(&format!("large LIKE '%{pattern}b%'")), ["generic"]);
+    for pattern in [format!("%_{}b%", "a".repeat(60_000)), format!("%{}x%", "_".repeat(60_000))] {
+        assert_eq!(kinds(&format!("large LIKE '{pattern}'")), ["generic"]);
+    }
+    let once = format!("{}%{}", "_".repeat(30_000), "_a".repeat(15_000));
+    assert!(kinds(&format!("large LIKE '{once}'")).is_empty(), "the start and the end are tried once");
     let upper = (0..60).fold("large".to_owned(), |text, _| format!("UPPER({text})"));
     assert_eq!(kinds(&upper), ["generic"]);
     let compared = format!("{} OR TRUE", vec!["large = 'a'"; 20].join(" OR "));
@@ -84,6 +106,44 @@ fn the_number_of_errors_and_remarks_is_bounded() {
     }
     assert_eq!(parse(&("F() OR ".repeat(5_000) + "TRUE")).remarks().len(), MAX_ERRORS);
     assert_eq!(parse(&("'a''b' != id AND ".repeat(1_000) + "TRUE")).remarks().len(), MAX_ERRORS);
+}
+
+/// SQLS-05, SQLS-19
+#[test]
+fn looking_for_what_there_is_not_costs_what_is_passed_by() {
+    let crowded =
+        (0..5_000).fold(event().into_builder(), |builder, n| builder.attribute(format!("a{n}"), ""));
+    let crowded = crowded.build().expect("a valid event");
+    let errors = parse(&vec!["EXISTS b"; 5_000].join(" OR ")).evaluate(&crowded).errors;
+    assert_eq!(errors.first().map(|error| word(error.kind)), Some("generic"));
+}
+
+/// SQLS-19
+#[test]
+fn what_reading_an_expression_computes_is_bounded_by_its_length() {
+    let joined = format!("CONCAT_WS('{}'{})", "a".repeat(4_000), ", 1".repeat(4_000));
+    let repeated = format!("id = {0} OR id = {0}", &joined);
+    let upper = (0..60).fold(format!("'{}'", "ß".repeat(20_000)), |text, _| format!("UPPER({text})"));
+    let matched = vec![format!("'{}' LIKE '%_{}b%'", "a".repeat(4_000), "a".repeat(4_000)); 7].join(" OR ");
+    for source in [format!("id = {joined}"), repeated, format!("id != {upper}"), matched] {
+        let expression = parse(&source);
+        let kept: usize = constants(&expression.0.program).map(|(value, _)| bytes(value)).sum();
+        assert!(kept <= 2 * MAX_LENGTH, "{kept} bytes are kept");
+        assert!(expression.remarks().is_empty(), "that the budget is spent is nobody's mistake");
+    }
+    // What is left to the evaluation comes to the same.
+    let long = format!("CONCAT_WS('{}', 'x', 'y', 'z')", "a".repeat(30_000));
+    assert_values(&[(&format!("LENGTH({long}) = 60003"), "TRUE"), (&format!("{long} LIKE 'x%z'"), "TRUE")]);
+    assert_values(&[(&format!("LENGTH({long}) = 60003 AND NOT FALSE AND 1 + 1 = 2"), "TRUE")]);
+}
+
+/// SQLS-16, SQLS-19
+#[test]
+fn an_expression_that_is_full_of_mistakes_keeps_a_few() {
+    let expression = parse(&vec!["F()"; 9_000].join(" OR "));
+    let kept: usize = constants(&expression.0.program).map(|(_, errors)| errors.len()).sum();
+    assert_eq!((kept, expression.remarks().len()), (MAX_ERRORS, MAX_ERRORS));
+    assert_eq!(expression.evaluate(&event()).errors.len(), MAX_ERRORS);
 }
 
 /// SQLS-19

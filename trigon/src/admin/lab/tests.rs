@@ -15,7 +15,7 @@ fn trigger(name: &str, broker: &str, event_type: &str) -> String {
 }
 
 fn table(text: &[String]) -> RoutingTable {
-    load_triggers(&Installation::default(), &[("a.yaml".to_owned(), text.concat())], &uris_only).unwrap()
+    load_triggers(&Installation::default(), &[("a.yaml".to_owned(), text.concat())]).unwrap()
 }
 
 fn event(event_type: &str) -> Envelope {
@@ -57,6 +57,23 @@ async fn events_count_once_and_what_is_none_is_counted_apart() {
     assert_eq!((orders.matched, orders.gained.count, orders.lost.count, orders.unchanged), (1, 1, 1, false));
     // At this Broker it is a new one.
     assert_eq!((moved.matched, &moved.running), (1, &None));
+}
+
+#[tokio::test]
+async fn more_than_is_held_at_once_is_looked_at_to_the_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let log: SharedLog = Arc::new(EmbeddedLog::open(EmbeddedConfig::new(folder.path())).unwrap());
+    let in_force = table(&[trigger("orders", "shop", "a")]);
+    let broker = Arc::clone(&in_force.brokers[&BrokerId::new("default", "shop")]);
+    log.create_topic(&broker.topic, &TopicSettings::default()).await.unwrap();
+    let mut record = event("a").encode(Timestamp(0));
+    record.value = Some(vec![b'x'; SLICE / 2].into());
+    for _ in 0..5 {
+        log.append(&broker.topic, vec![record.clone()]).await.unwrap();
+    }
+    let view = Work::new(&in_force, &broker, 5, &in_force, permit()).unwrap().run(&log).await;
+    let orders = &view.triggers[0];
+    assert_eq!((view.events, orders.events, orders.matched, view.error), (5, 5, 5, None));
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ pub(crate) struct LabView {
     pub(crate) broker: String,
     /// How many events were asked for.
     pub(crate) last: u64,
-    /// How many were looked at, each once.
+    /// How many were looked at, each once. Of more Triggers than one question takes, for the first ones.
     pub(crate) events: u64,
     /// Whether the Broker has no more.
     pub(crate) all: bool,
@@ -46,6 +46,8 @@ pub(crate) struct ComparisonView {
     pub(crate) running: Option<String>,
     /// Whether the two are the same.
     pub(crate) unchanged: bool,
+    /// How many events both were tried on.
+    pub(crate) events: u64,
     /// Events that the filter would have matched.
     pub(crate) matched: u64,
     /// Events that the one in force matches.
@@ -104,12 +106,13 @@ pub(crate) struct WarningView {
 }
 
 impl ComparisonView {
-    pub(super) fn of(trigger: String, unchanged: bool, comparison: Comparison) -> Self {
+    pub(super) fn of(trigger: String, unchanged: bool, events: u64, comparison: Comparison) -> Self {
         Self {
             trigger,
             filter: comparison.filter,
             running: comparison.running,
             unchanged,
+            events,
             matched: comparison.matched,
             matched_by_running: comparison.matched_by_running,
             gained: GroupView::of(comparison.gained),
