@@ -25,7 +25,7 @@ fn usage(flags: &[&str]) -> String {
 #[test]
 fn without_flags_there_is_no_cluster_and_with_some_it_must_be_named() {
     assert!(cluster(&[]).unwrap().is_none());
-    assert!(usage(&["--kafka-config", "linger.ms=1"]).starts_with("--kafka-config says how to reach Kafka"));
+    assert!(usage(&["--kafka-config", "batch.size=1"]).starts_with("--kafka-config says how to reach Kafka"));
     assert!(usage(&["--kafka-secret", "/none"]).contains("add --kafka HOST:PORT"));
 }
 
@@ -35,7 +35,7 @@ fn brokers_are_separated_by_commas_and_properties_about_security_are_taken_out()
         "--kafka",
         "a:9092, b:9093",
         "--kafka-config",
-        "linger.ms=5",
+        "batch.size=5",
         "--kafka-config",
         "security.protocol=SASL_PLAINTEXT",
         "--kafka-config",
@@ -47,7 +47,7 @@ fn brokers_are_separated_by_commas_and_properties_about_security_are_taken_out()
     ]);
     let cluster = cluster.unwrap().unwrap();
     assert_eq!(cluster.bootstrap, ["a:9092", "b:9093"]);
-    assert_eq!(cluster.properties, BTreeMap::from([("linger.ms".to_owned(), "5".to_owned())]));
+    assert_eq!(cluster.properties, BTreeMap::from([("batch.size".to_owned(), "5".to_owned())]));
     let Some(Sasl::Plain(login)) = &cluster.credentials.current().sasl else { panic!("{cluster:?}") };
     assert_eq!((login.user.as_str(), login.password.reveal()), ("me", "a=b,c"));
     assert!(!format!("{cluster:?}").contains("a=b,c"), "{cluster:?}");
@@ -60,17 +60,17 @@ fn a_flag_wins_over_the_file_and_problems_name_file_and_line() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("kafka.properties");
     let path = file.to_str().unwrap();
-    std::fs::write(&file, "# ours\nlinger.ms=1\ncompression.type=lz4\n").unwrap();
-    let both = ["--kafka", "a:1", "--kafka-config-file", path, "--kafka-config", "linger.ms=2"];
+    std::fs::write(&file, "# ours\nbatch.size=1\ncompression.type=lz4\n").unwrap();
+    let both = ["--kafka", "a:1", "--kafka-config-file", path, "--kafka-config", "batch.size=2"];
     let properties = cluster(&both).unwrap().unwrap().properties;
-    assert_eq!((properties["linger.ms"].as_str(), properties["compression.type"].as_str()), ("2", "lz4"));
+    assert_eq!((properties["batch.size"].as_str(), properties["compression.type"].as_str()), ("2", "lz4"));
 
     for (text, told) in [
         ("a=b\nhush\n", ":2: write KEY=VALUE"),
         ("\nssl.cipher.suites=hush\n", ":2: ssl.cipher.suites: is not taken"),
         ("bootstrap.servers=x:1\n", ":1: bootstrap.servers: --kafka says where the cluster is"),
-        ("linger.ms=1\nlinger.mss=1\n", ":2: librdkafka has no property linger.mss"),
-        ("linger.ms=soon\n", ":1: linger.ms: "),
+        ("batch.size=1\nbatch.sizes=1\n", ":2: librdkafka has no property batch.sizes"),
+        ("batch.size=soon\n", ":1: batch.size: "),
         ("\nenable.idempotence=false\n", ":2: enable.idempotence cannot be set: "),
         ("ssl.ca.location=/none/ca\n", ":1: ssl.ca.location: could not read /none/ca: No such file"),
     ] {
@@ -87,9 +87,9 @@ fn a_flag_wins_over_the_file_and_problems_name_file_and_line() {
 /// `TRIGON_KAFKA_CONFIG` as a block of YAML gives it.
 #[test]
 fn blank_lines_between_properties_are_none() {
-    let given = "linger.ms=5\n\n  \ncompression.type=lz4\n";
+    let given = "batch.size=5\n\n  \ncompression.type=lz4\n";
     let properties = cluster(&["--kafka", "a:1", "--kafka-config", given]).unwrap().unwrap().properties;
-    assert_eq!(properties.keys().collect::<Vec<_>>(), ["compression.type", "linger.ms"]);
+    assert_eq!(properties.keys().collect::<Vec<_>>(), ["batch.size", "compression.type"]);
     assert!(cluster(&["--kafka-config", "\n"]).unwrap().is_none());
 }
 
